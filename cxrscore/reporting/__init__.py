@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from cxrscore.errors import InputError
@@ -16,13 +15,15 @@ from cxrscore.images import Status
 from cxrscore.io import atomic_write_bytes, make_folder
 from cxrscore.io.outputs import check_distinct, check_output, output_kind_with_marks
 from cxrscore.metrics import RESAMPLES
+from cxrscore.models.calibration import is_calibrated
 from cxrscore.option_values import text_list, whole_number
 from cxrscore.plot_style import default_style
 from cxrscore.remote import Location, RemotePath, StrPath, local_path, local_paths, location
 from cxrscore.reporting import figures as draw
 from cxrscore.reporting.auc import BootstrapConfig
 from cxrscore.reporting.difference_plot import difference_plot
-from cxrscore.reporting.forest_plot import gap_plot
+from cxrscore.reporting.first_screen import recorded_yardsticks
+from cxrscore.reporting.forest_plot import gap_plot, has_gaps, overview_plot
 from cxrscore.reporting.heatmaps import HeatmapPanel, heatmap_panels
 from cxrscore.reporting.load_scores import (
     LABEL_RULES,
@@ -36,6 +37,7 @@ from cxrscore.reporting.optional_sections import ReportSections, make_sections
 from cxrscore.reporting.page import render
 from cxrscore.reporting.pdf import PDF, write_pdf
 from cxrscore.reporting.ranking import known_values, ranking_scores
+from cxrscore.reporting.section_figures import section_plots
 from cxrscore.reporting.summary import Summary, summarise
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
 from cxrscore.scorefile.data import Scores
@@ -46,6 +48,8 @@ FIGURES = {
     "png": output_kind_with_marks("a figure of cxrscore", b"\x89PNG\r\n\x1a\n", draw.PNG_MARK),
     "svg": output_kind_with_marks("a figure of cxrscore", b"<svg", draw.SVG_MARK),
 }
+
+FiguresToSave = list[tuple[Path, draw.Format, Callable[[], Figure]]]
 
 __all__ = [
     "LABEL_RULES",
@@ -110,7 +114,7 @@ def write_report(
     seed : int
         Seed of the resamples.
     figures : path, optional
-        Folder for the figures as files (roc, distributions, loss, heatmap-01 ...) and for metrics.csv with all
+        Folder for the figures as files (auc-by-finding, roc, loss, heatmap-01 ...) and for metrics.csv with all
         metrics; it is created if missing.
     figure_format : str
         "png" or "svg", for plots; heat maps are always PNG.
@@ -165,7 +169,10 @@ def write_report(
     data = _finding_data(scores, summary)
     boxes = None if parts.localisation is None else parts.localisation.drawn
     shown = heatmap_panels(scores, findings, boxes)
-    wanted = [] if figures is None else _figures_to_save(scores, data, shown.panels, parts, figures, figure_format)
+    wanted: FiguresToSave = []
+    if figures is not None:
+        plots = (*_finding_plots(scores, summary, data, parts), *_trainings(parts), *_forests(parts))
+        wanted = _figures_to_save(plots, shown.panels, figures, figure_format)
     for path, kind, _ in wanted:
         check_output(path, FIGURES[kind], inputs=read, overwrite=overwrite)
     table = None if figures is None or summary.assessed.basis == "none" else figures / "metrics.csv"
@@ -221,29 +228,29 @@ def _finding_data(scores: Scores, summary: Summary) -> tuple[draw.FindingData, .
 
 
 def _figures_to_save(
-    scores: Scores,
-    data: tuple[draw.FindingData, ...],
-    shown: tuple[HeatmapPanel, ...],
-    parts: ReportSections,
-    folder: Path,
-    kind: draw.Format,
-) -> list[tuple[Path, draw.Format, Callable[[], Figure]]]:
-    """The file, the format and the plot function of each figure that is not empty."""
-    labelled = any(np.isfinite(one.truth).any() for one in data)
-    wanted: list[tuple[str, draw.Format, bool, Callable[[], Figure]]] = [
-        ("roc", kind, any(math.isfinite(one.auc) for one in data), lambda: draw.roc_grid(data)),
-        ("calibration", kind, labelled, lambda: draw.reliability_grid(data)),
-        ("distributions", kind, any(len(one.all_prob) for one in data), lambda: draw.distribution_grid(data)),
-        *((name, kind, True, make) for name, make in (*_trainings(parts), *_forests(parts))),
-        *(
-            (f"heatmap-{place:02d}", "png", True, lambda panel=panel: draw.panel_figure(panel))
-            for place, panel in enumerate(shown, start=1)
-        ),
+    plots: Sequence[tuple[str, Callable[[], Figure]]], shown: Sequence[HeatmapPanel], folder: Path, kind: draw.Format
+) -> FiguresToSave:
+    """The file, the format and the plot function of each figure; heat maps are PNG, because they are pictures."""
+    maps: FiguresToSave = [
+        (folder / f"heatmap-{place:02d}.png", "png", functools.partial(draw.panel_figure, panel))
+        for place, panel in enumerate(shown, start=1)
     ]
-    return [(folder / f"{name}.{suffix}", suffix, figure) for name, suffix, there, figure in wanted if there]
+    return [*((folder / f"{name}.{kind}", kind, make) for name, make in plots), *maps]
 
 
-def _save_figures(wanted: Sequence[tuple[Path, draw.Format, Callable[[], Figure]]]) -> list[Path]:
+def _finding_plots(
+    scores: Scores, summary: Summary, data: tuple[draw.FindingData, ...], parts: ReportSections
+) -> list[tuple[str, Callable[[], Figure]]]:
+    """The plots of the findings that the page shows, by file name."""
+    plots = section_plots(summary, data, calibrated=is_calibrated(scores.provenance))
+    shown = [(plot.name, plot.make) for plot in plots.values() if plot is not None]
+    if not any(math.isfinite(one.auc) for one in summary.findings):
+        return shown
+    overview = functools.partial(overview_plot, summary, recorded_yardsticks(parts.models))
+    return [("auc-by-finding", overview), *shown]
+
+
+def _save_figures(wanted: FiguresToSave) -> list[Path]:
     """Writes the figures; returns their paths."""
     for path, kind, figure in wanted:
         make_folder(path.parent)
@@ -276,7 +283,7 @@ def _forests(parts: ReportSections) -> list[tuple[str, Callable[[], Figure]]]:
     found: list[tuple[str, Callable[[], Figure]]] = []
     if compared is not None and compared.others:
         found.append(("comparison", functools.partial(difference_plot, compared)))
-    gaps = [one for one in parts.groupings if one.groups]
+    gaps = [one for one in parts.groupings if has_gaps(one)]
     return found + [
         (f"subgroups-{place:02d}", lambda one=one: gap_plot(one)) for place, one in enumerate(gaps, start=1)
     ]

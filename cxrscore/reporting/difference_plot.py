@@ -17,7 +17,7 @@ from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics.multiple_testing import LEVEL
 from cxrscore.reporting.compare import Comparison, Difference, PairedComparison
 from cxrscore.reporting.drawn import Drawn, csv_uri, drawn
-from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes
+from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes, short_name, text_width
 
 MOST_FILES = 5
 """Other files that are drawn finding by finding; of more only the macro AUCs are."""
@@ -32,7 +32,6 @@ _WIDTH, _RIGHT = 5.0, 1.4
 _LINES, _GAP, _TEXT = (0.155, 0.14, 0.125, 0.11, 0.11), 0.08, 8
 """Inches: height of a mark by the number of files, and space between findings; points: of texts. 14 findings of five
 files fit a page."""
-_LONGEST_NAME = 28
 
 _CSV_HEAD = (
     *("file", "compared_with", "finding", "positives", "negatives", "auc", "auc_compared_with", "difference"),
@@ -115,7 +114,7 @@ def difference_plot(comparison: Comparison) -> Figure:
     deep = max((mark.y for mark in marks), default=0) + (_line(rows) + _GAP) / 2
     top, bottom = 0.5 + 0.16 * len(handles), 0.47 + 0.15 * len(notes)
     height = top + deep + bottom
-    left = 0.15 + 0.065 * max(len(name) for name, _ in rows)
+    left = 0.15 + max(text_width(name, _TEXT, bold=place == 0) for place, (name, _) in enumerate(rows))
     right = _RIGHT if has_numbers else 0.15
     figure = Figure(figsize=(_WIDTH, height), dpi=DOTS)
     axes = figure.add_axes((left / _WIDTH, bottom / height, 1 - (left + right) / _WIDTH, deep / height))
@@ -142,7 +141,7 @@ Row = tuple[str, Sequence[Difference | None]]
 def _macro_rows(comparison: Comparison) -> tuple[list[Row], list[str]]:
     """One row for each other file, the best first; what is not drawn."""
     others = sorted(comparison.others, key=lambda other: -_or_lowest(other.macro.found.value))
-    rows: list[Row] = [(_short(other.name), (other.macro,)) for other in others[:MOST_ROWS]]
+    rows: list[Row] = [(short_name(other.name, _TEXT), (other.macro,)) for other in others[:MOST_ROWS]]
     cut = f"The {MOST_ROWS} best of {len(others)} files. " if len(others) > MOST_ROWS else ""
     return rows, [f"{cut}Macro AUCs of {len(others)} files; the tables have the findings."]
 
@@ -162,10 +161,10 @@ def _finding_rows(comparison: Comparison) -> tuple[list[Row], list[str]]:
     if len(known) > MOST_ROWS:
         notes.append(f"The {MOST_ROWS} of {len(known)} findings with the most positives.")
     if undefined := [name for name in found if not defined[name]]:
-        names = [*map(_short, undefined[:MOST_ROWS]), *["..."] * (len(undefined) > MOST_ROWS)]
+        names = [*(short_name(name, _TEXT) for name in undefined[:MOST_ROWS]), *["..."] * (len(undefined) > MOST_ROWS)]
         notes.append(f"No AUC, because only one class is present: {', '.join(names)}.")
     macros = [other.macro if math.isfinite(other.macro.found.value) else None for other in comparison.others]
-    return [("Macro AUC", macros), *((_short(name), found[name]) for name in order)], notes
+    return [("Macro AUC", macros), *((short_name(name, _TEXT), found[name]) for name in order)], notes
 
 
 def _place(rows: Sequence[Row], others: Sequence[PairedComparison]) -> tuple[list[_Mark], list[float]]:
@@ -234,7 +233,12 @@ def _style(colour: str, marker: str, *, hollow: bool) -> dict[str, Any]:
 def _files(comparison: Comparison) -> list[Line2D]:
     """The legend of the other files."""
     return [
-        Line2D([], [], **{**_style(colour, marker, hollow=False), "linestyle": "-"}, label=_short(other.name, 60))
+        Line2D(
+            [],
+            [],
+            **{**_style(colour, marker, hollow=False), "linestyle": "-"},
+            label=short_name(other.name, SMALL, 3.5),
+        )
         for other, colour, marker in zip(comparison.others, _COLOURS, _MARKERS, strict=False)
     ]
 
@@ -281,12 +285,6 @@ def _limits(marks: Sequence[_Mark]) -> tuple[float, float]:
 
 def _or_lowest(value: float) -> float:
     return value if math.isfinite(value) else -2.0
-
-
-def _short(name: str, longest: int = _LONGEST_NAME) -> str:
-    """A name cut to fit."""
-    words = escape_control_characters(name)
-    return words if len(words) <= longest else f"{words[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _csv_rows(comparison: Comparison) -> list[tuple[object, ...]]:

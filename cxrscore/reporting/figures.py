@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cxrscore.contract import Array, Floats
+from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics import (
     Proportion,
     Reliability,
@@ -32,7 +33,18 @@ from cxrscore.metrics import (
 from cxrscore.metrics.grouping import class_mask
 from cxrscore.metrics.reliability import POINTS
 from cxrscore.reporting.heatmaps import HeatmapPanel, Pixels
-from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, Doubles, plain_axes, thin_curve
+from cxrscore.reporting.plot_elements import (
+    BLUE,
+    DOTS,
+    GREY,
+    INK,
+    RED,
+    SMALL,
+    Doubles,
+    ignored_missing_glyphs,
+    plain_axes,
+    thin_curve,
+)
 from cxrscore.reporting.provenance import Training
 from cxrscore.reporting.small_multiples import Panel, Panels, line, log_odds, probability_ticks, small_multiples
 
@@ -164,7 +176,8 @@ def decision_grid(findings: Sequence[FindingData], words: Sequence[str] | None =
 def _titles(findings: Sequence[FindingData], words: Sequence[str] | None) -> list[str]:
     """The name of each finding and its texts."""
     texts = [""] * len(findings) if words is None else words
-    return [f"{data.finding}\n{text}" if text else data.finding for data, text in zip(findings, texts, strict=True)]
+    names = [escape_control_characters(data.finding) for data in findings]  # a line break would end the name
+    return [f"{name}\n{text}" if text else name for name, text in zip(names, texts, strict=True)]
 
 
 def _auc_text(auc: float) -> str:
@@ -347,7 +360,7 @@ def encode(figure: Figure, kind: Format) -> bytes:
     """The figure as the bytes of a file; equal figures give equal bytes."""
     file = io.BytesIO()
     metadata = {"Date": None, "Creator": "cxrscore"} if kind == "svg" else {"Software": "cxrscore"}
-    with matplotlib.rc_context({"svg.hashsalt": "cxrscore"}):
+    with matplotlib.rc_context({"svg.hashsalt": "cxrscore"}), ignored_missing_glyphs():
         figure.savefig(file, format=kind, metadata=metadata)
     return file.getvalue()
 

@@ -72,7 +72,9 @@ def answer(summary: Summary, provenance: Mapping[str, Any]) -> Answer:
         return Answer(before=f"{scored}no scored film has a label, so there is no AUC{rest}")
     where = f"{scored}on {_films(summary)} "
     if not math.isfinite(summary.macro_auc):
-        return Answer(before=f"{where}no AUC is defined, because only one class is present{rest}")
+        known = any(one.positives + one.negatives for one in summary.findings)
+        why = "only one class is present" if known else "no film has a score and a label of the same finding"
+        return Answer(before=f"{where}no AUC is defined, because {why}{rest}")
     return Answer(
         before=f"{where}the {_what(summary)} is ",
         value=f"{summary.macro_auc:.{_digits(summary.areas.macro_interval)}f}",
@@ -164,6 +166,7 @@ def cautions(
     *,
     probabilities: str,
     drifted: Sequence[str] = (),
+    constant: Sequence[str] = (),
 ) -> tuple[Caution, ...]:
     """The warnings that hold, the most serious first.
 
@@ -177,12 +180,15 @@ def cautions(
         What the probabilities are (models.calibration.describe_probabilities).
     drifted : sequence of str
         Findings whose score distribution differs from that of the training run.
+    constant : sequence of str
+        Findings with the same probability for every film.
     """
     own = [Caution(text=text) for text in summary.warnings if text != NOTHING_SCORED]  # the sentence at the top says it
     return (
         *own,
         *_few(summary, models),
         *_marked(models),
+        *_constant([finding for finding in constant if finding not in marks(models)]),
         *_uncalibrated(probabilities if summary.scored else ""),
         *_drift(drifted),
         *_film_notes(summary),
@@ -200,7 +206,7 @@ def _few(summary: Summary, models: Sequence[RecordedModel]) -> Iterator[Caution]
             text=f"The metrics are of {_count(films, 'film')}, expected {FEW_FILMS} or more, so chance moves them "
             "much: quote them with their intervals, and label more films."
         )
-    few = [f"{one.finding} ({one.positives})" for one in summary.findings if one.few_positives]
+    few = [f"{one.finding} ({one.positive_patients})" for one in summary.findings if one.few_positives]
     if few:
         yield Caution(
             text=f"Fewer than {FEW_POSITIVES} patients have positive films of {_names(few)}: such an AUC is imprecise, "
@@ -217,6 +223,16 @@ def _marked(models: Sequence[RecordedModel]) -> Iterator[Caution]:
             text=f"The model has the same probability for every film, because of too few training films: "
             f"{_names(found)}. Do not use these findings, or label more films of them.",
             anchor="findings",
+        )
+
+
+def _constant(findings: Sequence[str]) -> Iterator[Caution]:
+    """Findings that do not tell films apart, for another reason than too few training films."""
+    if findings:
+        yield Caution(
+            text=f"Every film has the same probability of {_names(findings)}: it tells no film from another. "
+            "Do not use it, and check the model and its preprocessing.",
+            anchor="highest",
         )
 
 

@@ -13,13 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics import mean_calibration
 from cxrscore.models.evaluation import Yardsticks
 from cxrscore.reporting.auc import AucResult
 from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.groups import SubgroupAnalysis
-from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes
+from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes, short_name, text_width
 from cxrscore.reporting.small_multiples import line, log_odds, probability_ticks
 from cxrscore.reporting.summary import FEW_POSITIVES, FindingResult, Summary
 
@@ -35,7 +34,6 @@ MOST_ROWS = 40
 """Maximum number of findings of an overview; a page is as high as about 40 rows."""
 LIGHT = "#8fbddb"
 """Blue of findings with few positives."""
-_LONGEST_NAME = 28
 _WIDTH, _RIGHT = 5.6, 1.95
 """Inches: of an overview and of its columns of text."""
 _OVERVIEW_LINE, _TEXT = 0.215, 8
@@ -100,7 +98,7 @@ def overview_plot(summary: Summary, yardsticks: Yardsticks | None) -> Figure:
     below = 0.15 * len(notes)
     top, bottom = 0.38, 0.47 + 0.16 * len(handles) + below
     height = top + _OVERVIEW_LINE * (len(rows) + len(means)) + bottom
-    left = 0.15 + 0.065 * max(map(len, (row.name for row in (*rows, *means))))
+    left = 0.15 + max(text_width(row.name, _TEXT, bold=not row.known) for row in (*rows, *means))
     figure.set_size_inches(_WIDTH, height)
     right = max(_RIGHT, 1.5 + 0.065 * max((len(row.count_text) for row in rows), default=0))
     axes.set_position((left / _WIDTH, bottom / height, 1 - (left + right) / _WIDTH, 1 - (top + bottom) / height))
@@ -132,13 +130,15 @@ def _overview_rows(summary: Summary) -> tuple[list[_Row], list[_Row], list[str]]
     if len(defined) > MOST_ROWS:
         notes.append(f"The {MOST_ROWS} of {len(defined)} findings with the most positives; the macro AUC is of all.")
     if undefined := [one.finding for one in summary.findings if not math.isfinite(one.auc)]:
-        names = [*map(_short, undefined[:MOST_ROWS]), *["..."] * (len(undefined) > MOST_ROWS)]
+        names = [*(short_name(name, _TEXT) for name in undefined[:MOST_ROWS]), *["..."] * (len(undefined) > MOST_ROWS)]
         notes.append(f"No AUC, because only one class is present: {', '.join(names)}.")
     return [_row(one) for one in sorted(most, key=lambda one: -one.auc)], _means(summary.areas, len(defined)), notes
 
 
 def _means(areas: AucResult, defined: int) -> list[_Row]:
-    """The macro AUC, and that of the findings with an interval if only these have one."""
+    """The macro AUC, and that of the findings with an interval if only these have one; none of one finding only."""
+    if defined == 1:
+        return []
     means = [(f"Macro, mean of {defined}", areas.macro.value, areas.macro_interval)]
     if math.isnan(areas.macro_interval[0]) and math.isfinite(areas.macro_known_interval[0]):
         means.append(
@@ -152,19 +152,13 @@ def _means(areas: AucResult, defined: int) -> list[_Row]:
 
 def _row(one: FindingResult) -> _Row:
     return _Row(
-        name=_short(one.finding),
+        name=short_name(one.finding, _TEXT),
         auc=one.auc,
         interval=one.interval,
         positives=one.positives,
         known=one.positives + one.negatives,
         is_imprecise=one.few_positives,
     )
-
-
-def _short(name: str) -> str:
-    """The name of a finding, cut to fit beside the axes."""
-    words = escape_control_characters(name)
-    return words if len(words) <= _LONGEST_NAME else f"{words[: _LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _yardstick_auc(yardsticks: Yardsticks | None) -> float:
@@ -258,11 +252,11 @@ def _limit_to_data(axes: Axes, rows: Sequence[_Row], yardstick: float) -> None:
 def prevalence_plot(findings: Sequence[FindingData]) -> Figure:
     """The mean probability of each finding beside its fraction of positives, with 95 % intervals, the most frequent
     first; on a scale of log odds, because a finding may be rare."""
-    found = [(_short(data.finding), mean_calibration(data.truth, data.prob)) for data in findings]
+    found = [(short_name(data.finding, _TEXT), mean_calibration(data.truth, data.prob)) for data in findings]
     rows = sorted(((name, one) for name, one in found if one.films), key=lambda row: -row[1].share)
     top, bottom = 0.42, 0.62
     height = top + _OVERVIEW_LINE * max(len(rows), 1) + bottom
-    left = 0.15 + 0.065 * max((len(name) for name, _ in rows), default=1)
+    left = 0.15 + max((text_width(name, _TEXT) for name, _ in rows), default=0.1)
     figure = Figure(figsize=(_WIDTH, height), dpi=DOTS)
     plot = _WIDTH - left - _RIGHT
     axes = figure.add_axes((left / _WIDTH, bottom / height, plot / _WIDTH, 1 - (top + bottom) / height))
@@ -306,6 +300,11 @@ def prevalence_plot(findings: Sequence[FindingData]) -> Figure:
     return figure
 
 
+def has_gaps(grouping: SubgroupAnalysis) -> bool:
+    """Whether any group differs from the rest by a known gap, so that there is something to plot."""
+    return any(math.isfinite(one.gap.value) for group in grouping.groups for one in group.findings)
+
+
 def gap_plot(grouping: SubgroupAnalysis) -> Figure:
     """AUCs of each group minus those of all other films."""
     finite = [one for group in grouping.groups for one in group.findings if math.isfinite(one.gap.value)]
@@ -322,7 +321,9 @@ def forest_plot(rows: Sequence[str], series: Sequence[Series], label: str) -> Fi
     height = max(LINE * len(rows) * max(len(series), 1) ** 0.5, 0.6) + 0.75
     figure = Figure(figsize=(4.6, height), dpi=DOTS)
     bottom = 0.42 / height
-    axes = figure.add_axes((0.27, bottom, 0.71, 1 - bottom - 0.3 / height))
+    names = [short_name(name, SMALL) for name in rows]
+    left = max(1.24, 0.15 + max((text_width(name, SMALL) for name in names), default=0.0)) / 4.6
+    axes = figure.add_axes((left, bottom, 0.98 - left, 1 - bottom - 0.3 / height))
     axes.axvline(0, color=GREY, linewidth=0.8)
     step = 0.72 / max(len(series), 1)
     for place, one in enumerate(series):
@@ -334,7 +335,7 @@ def forest_plot(rows: Sequence[str], series: Sequence[Series], label: str) -> Fi
         axes.plot([value for _, value, *_ in there], [y for y, *_ in there], marker, color=colour, markersize=3.2)
     reach = _reach(series)
     axes.set(xlim=(-reach, reach), ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)))
-    axes.set_yticklabels(rows, parse_math=False)
+    axes.set_yticklabels(names, parse_math=False)
     plain_axes(axes, label, "")
     for row in range(1, len(rows)):
         axes.axhline(row - 0.5, color=GREY, linewidth=0.3, alpha=0.5)

@@ -93,7 +93,7 @@ def model_warnings(models: Sequence[RecordedModel]) -> tuple[str, ...]:
     for model in models:
         for text in () if model.evaluation is None else model.evaluation.warnings:
             owners.setdefault(text, []).append(model.name)
-    notes = [f"{_owner(names, len(models))}: {text}" for text, names in owners.items()]
+    notes = [f"{_owner(names, len(models))}: {text.rstrip('.')}." for text, names in owners.items()]
     more = len(notes) - MOST_NOTES
     return tuple(notes) if more <= 0 else (*notes[:MOST_NOTES], f"Of the models: {more} more warnings in their files.")
 

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.images import Status
 from cxrscore.labels import describe_table
 from cxrscore.metrics.reliability import BINS, POINTS
 from cxrscore.models.calibration import RARE, describe_probabilities, is_calibrated, recorded_shift
@@ -25,7 +26,7 @@ from cxrscore.reporting.drawn import Drawn, csv_uri, drawn, uri
 from cxrscore.reporting.drift import LARGE_DISTANCE
 from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.first_screen import SHOWN_WARNINGS, answer, cautions, recorded_yardsticks
-from cxrscore.reporting.forest_plot import gap_plot, overview_alt, overview_plot
+from cxrscore.reporting.forest_plot import gap_plot, has_gaps, overview_alt, overview_plot
 from cxrscore.reporting.groups import MIN_FILMS, MIN_PER_CLASS, SubgroupAnalysis
 from cxrscore.reporting.heatmap_choice import BOXED, ERROR_KINDS, PLURALS
 from cxrscore.reporting.heatmaps import HeatmapSection
@@ -43,7 +44,7 @@ from cxrscore.reporting.provenance import (
     threshold_source,
 )
 from cxrscore.reporting.section_figures import section_figures, threshold_films
-from cxrscore.reporting.summary import FEW_POSITIVES, MIN_PATIENTS, THRESHOLD, Summary, highest_and_lowest
+from cxrscore.reporting.summary import FEW_POSITIVES, MIN_PATIENTS, SEEN, THRESHOLD, Summary, highest_and_lowest
 from cxrscore.reporting.table_csv import add_table_links
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
 from cxrscore.scorefile.data import Scores
@@ -102,6 +103,7 @@ def render(
     chosen  findings whose heat maps were requested
     """
     provenance, highest = scores.provenance, tables.highest_films(scores)
+    constant = [one.finding for one in data if len(one.all_prob) > 1 and one.all_prob.min() == one.all_prob.max()]
     context = {
         "source": source,
         "chosen": chosen,
@@ -114,14 +116,15 @@ def render(
         "chosen_films": threshold_films(parts.models, threshold_source(provenance)),
         **_heat_maps(shown),
         "highest": highest,
+        "seen_films": int(np.count_nonzero((scores.films.status == Status.OK) & np.isin(scores.films.split, SEEN))),
         "highest_csv": csv_uri(tables.highest_rows(highest)),
         "failures": tables.failures(scores),
-        "constant": [one.finding for one in data if len(one.all_prob) > 1 and one.all_prob.min() == one.all_prob.max()],
+        "constant": constant,
     }
     page = environment().get_template("page.html.j2")
     return page.render(
         **context,
-        **_first_screen(scores, summary, parts),
+        **_first_screen(scores, summary, parts, constant),
         **_origin(provenance, summary),
         **_model_figures(parts.models, summary),
         **_optional_sections(parts),
@@ -218,7 +221,7 @@ def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
     return optional.get(name, True)
 
 
-def _first_screen(scores: Scores, summary: Summary, parts: ReportSections) -> dict[str, Any]:
+def _first_screen(scores: Scores, summary: Summary, parts: ReportSections, constant: Sequence[str]) -> dict[str, Any]:
     """Template variables of the first screen."""
     drifted = [one.finding for one in parts.drifts.findings if one.large]
     yardsticks = recorded_yardsticks(parts.models)
@@ -232,6 +235,7 @@ def _first_screen(scores: Scores, summary: Summary, parts: ReportSections) -> di
             parts.models,
             probabilities=describe_probabilities(scores.provenance),
             drifted=drifted,
+            constant=constant,
         ),
         "shown_warnings": SHOWN_WARNINGS,
         "label_table": describe_table(get_nested(scores.provenance, "labels")),
@@ -366,8 +370,9 @@ def _grouped(grouping: SubgroupAnalysis) -> dict[str, Any]:
         for one in group.findings
         if one.finding == finding
     ]
-    drawn = any(math.isfinite(one.gap.value) for _, _, one in rows)
-    return {"grouping": grouping, "plot": png(gap_plot(grouping)) if drawn else "", "rows": rows}
+    words = f"AUC gaps to the rest by finding and {grouping.column}, with intervals; the tables contain the numbers"
+    plot = drawn(f"subgroups-{grouping.column}", gap_plot(grouping), words) if has_gaps(grouping) else None
+    return {"grouping": grouping, "plot": plot, "rows": rows}
 
 
 def _heat_maps(shown: HeatmapSection) -> dict[str, Any]:
@@ -390,11 +395,6 @@ def _heat_maps(shown: HeatmapSection) -> dict[str, Any]:
         "map_plurals": PLURALS,
         "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
     }
-
-
-def png(figure: Figure) -> str:
-    """A plot as a data URL."""
-    return uri(figures.encode(figure, "png"), "image/png")
 
 
 def jpeg(pixels: heatmaps.Pixels) -> str:

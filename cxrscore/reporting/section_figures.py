@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -18,6 +20,19 @@ from cxrscore.reporting.small_multiples import MOST_PANELS
 from cxrscore.reporting.summary import FindingResult, Summary
 
 Pairs = Sequence[tuple[FindingResult, FindingData]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A figure that can be drawn: its file name without suffix, what it shows, and the function that plots it."""
+
+    name: str
+    alt: str
+    make: Callable[[], Figure]
+
+    def drawn(self) -> Drawn:
+        """The figure for the page."""
+        return drawn(self.name, self.make(), self.alt)
 
 
 def section_figures(summary: Summary, data: Sequence[FindingData], *, calibrated: bool) -> dict[str, Any]:
@@ -40,27 +55,33 @@ def section_figures(summary: Summary, data: Sequence[FindingData], *, calibrated
         whether figures have one or two panels, which fit on a phone; ``panels``: number of findings that the figures
         show if there are more, else 0.
     """
+    plots = section_plots(summary, data, calibrated=calibrated)
+    return {
+        **{name: None if plot is None else plot.drawn() for name, plot in plots.items()},
+        "without_curve": without_curve(summary),
+        "few": len(data) <= 2,
+        "panels": MOST_PANELS if len(data) > MOST_PANELS else 0,
+    }
+
+
+def section_plots(summary: Summary, data: Sequence[FindingData], *, calibrated: bool) -> dict[str, Plot | None]:
+    """The figures of these sections, by template variable, not yet drawn; None if there is nothing to draw."""
     pairs = list(zip(summary.findings, data, strict=True))
     enough = most_positives([pair for pair in pairs if pair[0].has_curve])
     spread = most_positives([pair for pair in pairs if len(pair[1].all_prob)])
     known = most_positives([pair for pair in pairs if pair[0].positives + pair[0].negatives])
     supported = [one for one in enough if len(supported_thresholds(one[1].truth, one[1].prob))] if calibrated else []
     return {
-        "roc": _drawn("roc", figures.roc_grid, enough, "ROC curves", _auc_words),
-        "precision_recall": _drawn(
+        "roc": _plot("roc", figures.roc_grid, enough, "ROC curves", _auc_words),
+        "precision_recall": _plot(
             "precision-recall", figures.precision_recall_grid, enough, "Precision-recall curves", _precision_words
         ),
-        "reliability": _drawn(
-            "calibration", figures.reliability_grid, enough, "Reliability curves", _reliability_words
-        ),
-        "decision": _drawn("decision-curves", figures.decision_grid, supported, "Decision curves", _prevalence_words),
+        "decision": _plot("decision-curves", figures.decision_grid, supported, "Decision curves", _prevalence_words),
         "prevalence": _prevalence(known),
-        "distribution": _drawn(
+        "reliability": _plot("calibration", figures.reliability_grid, enough, "Reliability curves", _reliability_words),
+        "distribution": _plot(
             "distributions", figures.distribution_grid, spread, "Histograms of the probabilities", _count_words
         ),
-        "without_curve": without_curve(summary),
-        "few": len(data) <= 2,
-        "panels": MOST_PANELS if len(data) > MOST_PANELS else 0,
     }
 
 
@@ -80,16 +101,18 @@ def without_curve(summary: Summary) -> str:
 def _fewest(one: FindingResult) -> str:
     """The patients of the smaller class: "3 positive", "no negative"."""
     count, word = min((one.positive_patients, "positive"), (one.negative_patients, "negative"))
+    if not one.positives + one.negatives:
+        return "no label or no score"
     return f"{count or 'no'} {word}"
 
 
-def _drawn(
+def _plot(
     name: str,
     grid: Callable[[Sequence[FindingData], Sequence[str]], Figure],
     pairs: Pairs,
     what: str,
     words: Callable[[FindingResult, FindingData], str],
-) -> Drawn | None:
+) -> Plot | None:
     """A figure with a panel for each finding; its description is what stands above the panels."""
     if not pairs:
         return None
@@ -97,7 +120,8 @@ def _drawn(
     described = "; ".join(
         f"{result.finding} {text}".replace("\n", ", ") for (result, _), text in zip(pairs, texts, strict=True)
     )
-    return drawn(name, grid([data for _, data in pairs], texts), f"{what}: {described}")
+    make = functools.partial(grid, [data for _, data in pairs], texts)
+    return Plot(name=name, alt=f"{what}: {described}", make=make)
 
 
 def _auc_words(result: FindingResult, _: FindingData) -> str:
@@ -125,13 +149,16 @@ def _count_words(result: FindingResult, data: FindingData) -> str:
     return f"{result.positives:,} positive, {result.negatives:,} negative"
 
 
-def _prevalence(pairs: Pairs) -> Drawn | None:
+def _prevalence(pairs: Pairs) -> Plot | None:
     if not pairs:
         return None
     found = [(data.finding, mean_calibration(data.truth, data.prob)) for _, data in pairs]
     words = "; ".join(f"{name} {one.prob:.3f} and {one.share:.3f}" for name, one in found)
-    figure = prevalence_plot([data for _, data in pairs])
-    return drawn("probability-prevalence", figure, f"Mean probability and fraction of positives: {words}")
+    return Plot(
+        name="probability-prevalence",
+        alt=f"Mean probability and fraction of positives: {words}",
+        make=functools.partial(prevalence_plot, [data for _, data in pairs]),
+    )
 
 
 def threshold_films(models: Sequence[RecordedModel], chosen_on: str) -> dict[str, str]:

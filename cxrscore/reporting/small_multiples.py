@@ -16,14 +16,13 @@ from numpy.typing import ArrayLike
 
 from cxrscore.contract import Array
 from cxrscore.escape_control_chars import escape_control_characters
-from cxrscore.reporting.plot_elements import GREY, INK, SMALL
+from cxrscore.reporting.plot_elements import GREY, INK, SMALL, text_width
 
 MOST_PANELS = 40
 """Maximum number of panels of a figure on the page."""
 COLUMNS = 4
 LONGEST_TITLE = 23
-"""Characters of a title; those of more than _BOLD are smaller."""
-_BOLD = 19
+"""Characters of a title; those that are wider than a panel are smaller."""
 WIDTH, HEIGHT = 1.3, 1.3
 """Of a panel, inches."""
 _SIDE = 0.46
@@ -189,7 +188,7 @@ def _write_title(panel: Panel, title: str) -> None:
     foot = panel.bottom + HEIGHT + 0.04
     if rest:
         panel.write(panel.left, foot, "\n".join(rest), va="bottom", linespacing=1.15)
-    size = 8 * min(1, _BOLD / len(words))
+    size = 8 * min(1, WIDTH / text_width(words, 8, bold=True))
     panel.write(panel.left, foot + _LINE * len(rest), words, fontsize=size, va="bottom", weight="bold")
 
 

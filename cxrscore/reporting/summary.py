@@ -328,7 +328,8 @@ def highest_and_lowest(summary: Summary, without: Container[str] = ()) -> tuple[
     Returns
     -------
     tuple of FindingResult or None
-        None if fewer than two findings have FEW_POSITIVES patients with positive films: one has no rank.
+        None if fewer than two findings have FEW_POSITIVES patients with positive films, or if the AUCs of the two are
+        equal as shown: then there is no rank.
     """
     sure = sorted(
         (
@@ -338,7 +339,7 @@ def highest_and_lowest(summary: Summary, without: Container[str] = ()) -> tuple[
         ),
         key=lambda one: one.auc,
     )
-    return (sure[-1], sure[0]) if len(sure) > 1 else None
+    return (sure[-1], sure[0]) if sure and f"{sure[-1].auc:.3f}" != f"{sure[0].auc:.3f}" else None
 
 
 def _label_match(scores: Scores) -> Mapping[str, Any]:

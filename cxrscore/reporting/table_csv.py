@@ -16,6 +16,7 @@ _TABLE = re.compile(
 )
 _INTERVAL = re.compile(r"(\S+?)(?:–| to )(\S+)")
 _NONE = "–"
+_NO_INTERVAL = "no interval"
 
 
 def add_table_links(html: str) -> Markup:
@@ -63,7 +64,7 @@ def _cells(row: list[tuple[str, str]], wide: list[bool], *, is_header: bool) -> 
     cells = []
     for (text, small), has_interval in zip(row, wide, strict=True):
         if not has_interval:
-            cells.append(f"{text} ({small})" if small else text)
+            cells.append(f"{text} ({small})" if small and small != _NO_INTERVAL else text)
         elif is_header:
             cells += [text, f"{text} low", f"{text} high"]
         else:

@@ -72,6 +72,11 @@ class HighestFilm:
         """How a model used the film, in words; "" if it did not."""
         return {"train": "seen in training", "valid": "seen in validation"}.get(self.split, "")
 
+    @property
+    def label(self) -> str:
+        """As the metrics count it: a soft label above 0.5 is positive, below negative; "" if it is neither."""
+        return "positive" if self.truth > 0.5 else "negative" if self.truth < 0.5 else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HighestFilms:
@@ -181,22 +186,18 @@ def _highest(
 def highest_rows(highest: Sequence[HighestFilms]) -> list[tuple[object, ...]]:
     """The table of the highest scores for drawn.csv_uri: a row for each film, after the names of the columns."""
     names = ("finding", "rank", "film", "probability", "label", "split")
-    of_finding = ("prevalence", "median", "operating_point", "films_at_or_above", "films_scored")
+    of_finding = ("prevalence", "median", "threshold", "films_at_or_above", "films_scored")
     return [
         (*names, *of_finding),
         *(
             (
-                *(one.finding, rank, film.path, film.prob, _label(film.truth), film.split),
+                *(one.finding, rank, film.path, film.prob, film.label, film.split),
                 *(one.prevalence, one.median, one.threshold, one.above, one.scored),
             )
             for one in highest
             for rank, film in enumerate(one.films, start=1)
         ),
     ]
-
-
-def _label(truth: float) -> str:
-    return "" if math.isnan(truth) else "positive" if truth else "negative"
 
 
 def failures(scores: Scores) -> Failures:

@@ -326,7 +326,7 @@ def _by_finding(found: Any, evaluation: Evaluation) -> str:
             one.average_precision.text,
             one.brier.precise,
             _known(one.brier_skill),
-            one.test_auc.text if evaluation.has_test else "",
+            _known(one.test_auc.value) if evaluation.has_test else "",
             _join_nonempty(" by ", *_point(found, one.finding)),
             one.mark,
         )

@@ -382,3 +382,35 @@ def test_the_overview_of_many_findings_shows_those_with_most_positives() -> None
     shown = {word for word in words if word.startswith("F")}
     assert shown == {f"F{place}" for place in range(5, MOST_ROWS + 5)}
     assert f"The {MOST_ROWS} of {MOST_ROWS + 5} findings with the most positives; the macro AUC is of all." in words
+
+
+@pytest.mark.parametrize("name", ["W" * 60, "A" * 20, "Enlarged Cardiomediastinum"])
+def test_names_beside_the_axes_stay_inside_the_figure(name: str) -> None:
+    series = [Series(name="all", values=[(0.1, 0.0, 0.2)])]
+    for figure in (forest_plot([name], series, "gap"), prevalence_plot([finding(name)])):
+        (axes,) = figure.axes
+        figure.draw_without_rendering()
+        words = [one for one in (*axes.texts, *axes.get_yticklabels()) if one.get_text()[:3] == name[:3]]
+        assert [one.get_window_extent().x0 >= 0 for one in words] == [True]
+        assert axes.get_position().width > 0.2
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_letters_that_the_font_lacks_are_no_warning(kind: figures.Format) -> None:
+    assert figures.encode(prevalence_plot([finding("\u80ba\u708e")]), kind)
+
+
+def test_titles_of_wide_letters_or_with_line_breaks_stay_above_their_panel() -> None:
+    figure = figures.roc_grid([finding("W" * 40), finding("a\nb")])
+    figure.draw_without_rendering()
+    titles = [one for one in figure.texts if one.get_text().startswith(("W", "a"))]
+    assert [one.get_text() for one in titles] == ["W" * (LONGEST_TITLE - 1) + "\N{HORIZONTAL ELLIPSIS}", "a[U+000A]b"]
+    assert titles[0].get_window_extent().width <= 1.02 * WIDTH * figure.dpi
+
+
+def test_one_finding_has_no_mean() -> None:
+    summary = summarise(made_scores())
+    one = dataclasses.replace(summary, findings=summary.findings[:1])
+    assert "Macro" not in overview_alt(one)
+    assert "Macro" in overview_alt(summary)
+    assert overview_plot(one, None).axes

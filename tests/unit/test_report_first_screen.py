@@ -13,6 +13,7 @@ from cxrscore.images import Status
 from cxrscore.models.calibration import describe_probabilities
 from cxrscore.reporting.first_screen import answer, cautions
 from cxrscore.reporting.model_evaluations import recorded_models
+from cxrscore.reporting.section_figures import without_curve
 from cxrscore.reporting.summary import summarise
 from cxrscore.scorefile.data import Scores
 
@@ -163,3 +164,28 @@ def test_a_warning_names_the_first_findings(number: int) -> None:
     (text,) = [one for one in warnings(made_scores(), drifted=FINDINGS[:number]) if "distributed otherwise" in one]
     assert text.startswith("The scores of Atelectasis")
     assert (f"and {number - 6} more" in text) == (number > 6)
+
+
+def test_findings_with_one_probability_for_all_films_are_warned_of() -> None:
+    (text,) = [one for one in warnings(made_scores(), constant=FINDINGS[:2]) if "the same probability of" in one]
+    assert text.startswith("Every film has the same probability of Atelectasis, Cardiomegaly: ")
+    assert not [one for one in warnings(made_scores()) if "the same probability of" in one]
+
+
+def test_a_warning_of_few_patients_counts_patients_not_films() -> None:
+    scores = made_scores()
+    patient = np.arange(200) // 20
+    scores = dataclasses.replace(scores, films=dataclasses.replace(scores.films, patient=patient.astype(np.int32)))
+    few = [one for one in summarise(scores).findings if one.few_positives]
+    assert any(one.positives > one.positive_patients for one in few)
+    (text,) = [one for one in warnings(scores) if one.startswith("Fewer than 10 patients have positive films of ")]
+    for one in few[:6]:
+        assert f"{one.finding} ({one.positive_patients})" in text
+
+
+def test_scores_that_are_all_missing_are_not_called_one_class() -> None:
+    scores = made_scores()
+    prob = np.full_like(scores.prob, np.nan)
+    scores = dataclasses.replace(scores, prob=prob, logit=prob, prob_uncalibrated=prob)
+    assert "no AUC is defined, because no film has a score and a label of the same finding;" in sentence(scores)
+    assert "Atelectasis (no label or no score)" in without_curve(summarise(scores))

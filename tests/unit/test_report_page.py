@@ -336,7 +336,12 @@ def test_figures_are_saved_beside_the_page(kind: Any, start: bytes, tmp_path: Pa
     _, page, told = written(dataclasses.replace(scores, thumbnails=three), tmp_path, figures=folder, figure_format=kind)
     panels = [f"heatmap-{place:02d}.png" for place in range(1, 10)]
     assert len(page.all("article")) == 9
-    plots = [f"{name}.{kind}" for name in ("roc", "calibration", "distributions", "loss")]
+    names = [name.removesuffix(".svg") for one in page.all("a") if (name := one.get("download") or "").endswith(".svg")]
+    assert names == [
+        *("auc-by-finding", "roc", "precision-recall", "probability-prevalence", "calibration"),
+        *("distributions", "loss", "monitor"),
+    ]
+    plots = [f"{name}.{kind}" for name in names if name != "monitor"]  # the file of the loss has both
     wanted = [*plots, *panels, "metrics.csv"]
     assert told["figures"] == [str(folder / name) for name in wanted]
     assert sorted(path.name for path in folder.iterdir()) == sorted(wanted)

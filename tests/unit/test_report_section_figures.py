@@ -107,3 +107,5 @@ def test_the_highest_and_the_lowest_are_among_findings_with_enough_positives() -
     assert highest_and_lowest(summary, {best.finding})[0] != best
     assert highest_and_lowest(dataclasses.replace(summary, findings=(best,))) is None
     assert np.isfinite(best.interval[0])
+    equal = [dataclasses.replace(one, auc=0.5) for one in summary.findings]
+    assert highest_and_lowest(dataclasses.replace(summary, findings=tuple(equal))) is None

@@ -110,7 +110,7 @@ def test_subgroups_boxes_and_drift_are_told(report: tuple[str, Page, dict[str, A
     assert [group["name"] for group in told["subgroups"][0]["groups"]] == ["'><script>x</script>", "F"]
     assert told["subgroups"][0]["excluded_groups"] == {}
     assert told["localisation"]["findings"][-1]["films"] == 40
-    assert "40 boxes drawn by readers" in page.text
+    assert "with boxes drawn by readers, for 40 pairs of film and finding; the table has 40 boxes." in page.text
     assert told["drift"]["Mass"] > 0.5
     assert "distribution differs" in page.text
     json.dumps(told, allow_nan=False)
@@ -118,9 +118,24 @@ def test_subgroups_boxes_and_drift_are_told(report: tuple[str, Page, dict[str, A
 
 def test_figures_of_the_sections_are_saved(report: tuple[str, Page, dict[str, Any]]) -> None:
     names = [Path(name).name for name in report[2]["figures"]]
-    assert names[:6] == [
-        f"{name}.png" for name in ("roc", "calibration", "distributions", "loss", "comparison", "subgroups-01")
+    assert names[:9] == [
+        f"{name}.png"
+        for name in (
+            *("auc-by-finding", "roc", "precision-recall", "probability-prevalence", "calibration"),
+            *("distributions", "loss", "comparison", "subgroups-01"),
+        )
     ]
+
+
+def test_the_figure_of_subgroups_can_be_saved(report: tuple[str, Page, dict[str, Any]]) -> None:
+    links = [one for tag, one in report[1].elements if tag == "a" and one.get("download") == "subgroups-i-site.svg"]
+    assert len(links) == 1
+    assert (links[0]["href"] or "").startswith("data:image/svg+xml;base64,")
+
+
+def test_seen_films_among_the_highest_are_counted_without_labels_too(tmp_path: Path) -> None:
+    _, page, _ = written(made_scores(labels=False), tmp_path)
+    assert "58 of them were in training or validation" in page.text
 
 
 def test_only_what_was_asked_for_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

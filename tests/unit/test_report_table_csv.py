@@ -32,6 +32,11 @@ def test_a_table_gets_a_link_with_what_it_shows() -> None:
     assert html.endswith("<p>after</p>")
 
 
+def test_a_number_without_interval_stays_a_number() -> None:
+    html = "<tr><th>AUC</th></tr><tr><td>0.70<small>no interval</small></td></tr><tr><td>–<small>no interval</small>"
+    assert table_rows(f"{html}</td></tr>") == [["AUC"], ["0.70"], [""]]
+
+
 def test_a_table_with_a_link_of_its_own_keeps_it() -> None:
     own = f'{TABLE}\n<p class="save"><a href="data:x">Save as CSV</a></p>'
     assert add_table_links(own) == own

@@ -79,6 +79,14 @@ def test_thumbnails_of_the_highest_films_are_small_and_few(monkeypatch: pytest.M
     assert len({film.path for film in films if film.thumbnail is not None}) == 2
 
 
+@pytest.mark.parametrize(
+    ("truth", "label"), [(1, "positive"), (0.7, "positive"), (0.1, "negative"), (0.5, ""), (float("nan"), "")]
+)
+def test_soft_labels_are_named_as_the_metrics_count_them(truth: float, label: str) -> None:
+    film = tables.highest_films(made_scores())[0].films[0]
+    assert dataclasses.replace(film, truth=truth).label == label
+
+
 def test_the_highest_films_as_a_table_to_save() -> None:
     scores = few_scores(paths=["a.png", "=b.png"], prob=[[0.25, 0.5], [0.1, 0.9]])
     names, *rows = tables.highest_rows(tables.highest_films(scores))
@@ -87,7 +95,7 @@ def test_the_highest_films_as_a_table_to_save() -> None:
         ("Mass", 1, "a.png"), ("Mass", 2, "=b.png"), ("Edema", 1, "=b.png"), ("Edema", 2, "a.png"),
     ]  # fmt: skip
     assert (first["probability"], first["label"], first["split"]) == (0.25, "positive", "")
-    assert (first["operating_point"], first["films_at_or_above"], first["films_scored"]) == (pytest.approx(0.2), 1, 2)
+    assert (first["threshold"], first["films_at_or_above"], first["films_scored"]) == (pytest.approx(0.2), 1, 2)
     saved = base64.b64decode(csv_uri([names, *rows]).partition(",")[2]).decode("utf-8-sig").splitlines()
     assert saved[0].startswith("finding,rank,film,probability,label,split,prevalence")
     assert saved[2].startswith("Mass,2,'=b.png,0.1")

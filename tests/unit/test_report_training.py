@@ -116,6 +116,13 @@ def test_a_finding_with_few_positives_is_marked_with_its_numbers(made, name):
     assert section(made[0], name).count(MARK) == 1
 
 
+def test_test_aucs_of_findings_have_no_interval_because_their_positives_are_unknown(made):
+    row = re.search(rf'<th scope="row">{FINDINGS[0]}</th>((?!</tr>).)*</tr>', section(made[0], "training"), re.DOTALL)[
+        0
+    ]
+    assert row.endswith('<td class="n">0.620</td></tr>')
+
+
 def test_a_finding_with_few_positives_has_no_highest_film(made):
     page, text, told, _ = made
     assert "the same for every film" in section(page, "highest")
@@ -166,7 +173,7 @@ def test_every_model_of_an_ensemble_is_shown(tmp_path):
         "model.safetensors",
     ]
     assert "30 epochs" in section(page, "training")
-    assert "Of b.safetensors: of the second only" in told["warnings"]
+    assert "Of b.safetensors: of the second only." in told["warnings"]
     models = recorded_models(scores.provenance, FINDINGS)
     assert marks(models) == {FEW: f"{MARK} (in 1 of 3 models)"}
     assert len(model_warnings(models[:2])) == 2
@@ -193,7 +200,7 @@ def test_warnings_of_many_models_are_cut():
     }
     notes = model_warnings(recorded_models(provenance, FINDINGS))
     assert len(notes) == MOST_NOTES + 1
-    assert notes[0] == "Of Model 1: 0 0"
+    assert notes[0] == "Of Model 1: 0 0."
 
 
 def test_a_model_without_evaluation_is_as_before(tmp_path):

@@ -27,6 +27,7 @@ def tool():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # as in use: pydicom warns of unusual files, and an error would be damage
 @pytest.mark.parametrize(("suite", "files", "compared"), [("pydicom", 170, 10), ("pydicom-data", 60, 15)])
 def test_no_file_of_a_suite_is_read_otherwise(tool, suite, files, compared):
     folder = tool.installed_suites().get(suite)

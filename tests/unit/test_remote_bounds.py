@@ -133,7 +133,7 @@ def test_a_large_archive_is_listed_with_one_request_a_folder():
 
     with pages(listed) as (server, where):
         found = find_films(where)
-    assert (len(found.paths), found.others, found.unreadable) == (patients * 4, 1, ())
+    assert (len(found.paths), found.others.total, found.unreadable) == (patients * 4, 1, ())
     assert sum(server.asked.values()) == 1 + patients * 3
 
 

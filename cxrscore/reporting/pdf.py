@@ -21,7 +21,7 @@ BROWSERS = (
 )
 """Names that are looked up on PATH, in this order."""
 SECONDS = 120
-"""Time limit for the browser; a page of 7 MB takes about 5 seconds."""
+"""Time limit for the browser, which takes some seconds for a page of 3 MB."""
 TITLE = "Report of cxrscore"
 """Begin of the title of a PDF, by which it is recognised."""
 PDF = output_kind_with_marks("a PDF of cxrscore", b"%PDF-", f"/Title ({TITLE}".encode())

@@ -282,17 +282,17 @@ def test_a_run_folder_and_figures_that_are_not_ours_stay(work):
     done = cxrscore(work, "train", "films", *TINY, "-o", "m.safetensors")
     assert (done.returncode, "m.run/split.csv exists and is not" in done.stderr) == (1, True)
     (work / "figures").mkdir()
-    cv2.imwrite(str(work / "figures" / "roc.png"), np.zeros((8, 8), np.uint8))
-    before = (work / "figures" / "roc.png").read_bytes()
+    cv2.imwrite(str(work / "figures" / "distributions.png"), np.zeros((8, 8), np.uint8))
+    before = (work / "figures" / "distributions.png").read_bytes()
     done = cxrscore(work, "report", "out.h5", "-o", "page.html", "--figures", "figures")
-    assert (done.returncode, "roc.png exists and is not a figure" in done.stderr) == (1, True)
+    assert (done.returncode, "distributions.png exists and is not a figure" in done.stderr) == (1, True)
     assert not (work / "page.html").exists()
-    assert (work / "figures" / "roc.png").read_bytes() == before
+    assert (work / "figures" / "distributions.png").read_bytes() == before
 
 
 def test_two_outputs_of_one_report_are_not_one_file(work):
     (work / "figures").mkdir()
-    done = cxrscore(work, "report", "out.h5", "-o", "figures/roc.png", "--figures", "figures", "--overwrite")
+    done = cxrscore(work, "report", "out.h5", "-o", "figures/distributions.png", "--figures", "figures", "--overwrite")
     assert (done.returncode, "two outputs of this command have the same path" in done.stderr) == (1, True)
     assert not list((work / "figures").iterdir())
 

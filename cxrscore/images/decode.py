@@ -18,6 +18,7 @@ from cxrscore.images.archive import read_member, split_path
 from cxrscore.images.codecs import check_jpeg_strictly, cv2
 from cxrscore.images.dicom import open_dicom
 from cxrscore.images.file_signatures import (
+    REST_IGNORED,
     SIGNATURE_BYTES,
     check_jpeg_end,
     detect_format,
@@ -184,7 +185,7 @@ def _shown(pixels: Pixels, notes: list[str], tag: int, rest: bytes, declared: in
     """The film over the range that it uses, with all notes. Zero bytes after its end are padding and need no note."""
     pixels, spread = in_used_range(pixels, declared)
     notes += [f"orientation tag {tag} ignored"] * (tag > 1)
-    notes += ["bytes after its end ignored"] * bool(rest.strip(b"\0"))
+    notes += [REST_IGNORED] * bool(rest.strip(b"\0"))
     return pixels, ", ".join([*notes, *filter(None, [spread])])
 
 

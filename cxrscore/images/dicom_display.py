@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from cxrscore.images.codecs import cv2
 from cxrscore.images.dicom_pixels import Stored, photometric_interpretation
 from cxrscore.images.film import FilmError, Pixels, Status
-from cxrscore.images.grey_range import RANGE_FROM_PIXELS, check_spread, range_note, range_of_bits, used_range
+from cxrscore.images.grey_range import (
+    RANGE_FROM_PIXELS,
+    SMALL_SHARE,
+    check_spread,
+    range_note,
+    range_of_bits,
+    used_range,
+)
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -35,7 +42,6 @@ _AT_BOTH_ENDS = 0.999
 """Share of pixels at black or white above which a window or a LUT does not show the film."""
 _PADDING_BELOW = 0.95
 """Share of pixels above which a padding value is none: it would leave no film."""
-_SMALL_SHARE = 4
 _COUNTED = 2**24
 """Number of pixels up to which OpenCV's histogram, in float32, counts exactly."""
 
@@ -275,7 +281,7 @@ def _shows_the_film(table: Values, histogram: _Histogram) -> bool:
             return False
     if counts[0] + counts[-1] > _AT_BOTH_ENDS * total:
         return False
-    if _SMALL_SHARE * (int(levels.max()) - int(levels.min()) + 1) <= _LEVELS:
+    if SMALL_SHARE * (int(levels.max()) - int(levels.min()) + 1) <= _LEVELS:
         return False
     shown = _Histogram(counts=counts, first=0, inverted=histogram.inverted)
     return shown.used(0, _LEVELS - 1) is None
@@ -300,7 +306,7 @@ def _range(histogram: _Histogram, stored: Stored, dataset: Any) -> tuple[tuple[i
     for told, by in _told_ranges(stored, dataset):
         inside = histogram.counts[told[0] - histogram.first : told[1] + 1 - histogram.first]
         here = np.flatnonzero(inside)
-        wide = here.size and _SMALL_SHARE * (here[-1] - here[0] + 1) > told[1] - told[0] + 1
+        wide = here.size and SMALL_SHARE * (here[-1] - here[0] + 1) > told[1] - told[0] + 1
         if wide and inside.sum() == histogram.counts.sum():
             return told, [], [f"range of {by}: {told[0]} to {told[1]}"]
     return used, [range_note(used, low, high)], []

@@ -22,7 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.images.codecs import check_jpeg_strictly
-from cxrscore.images.file_signatures import check_jpeg2000_end, check_jpeg_end, jpeg2000_header, jpeg_header
+from cxrscore.images.file_signatures import (
+    REST_IGNORED,
+    check_jpeg2000_end,
+    check_jpeg_end,
+    jpeg2000_header,
+    jpeg_header,
+)
 from cxrscore.images.film import FilmError, Header, Status
 
 INSTALL = 'pip install "cxrscore[dicom]"'
@@ -43,7 +49,6 @@ CODECS = {
     "1.2.840.10008.1.2.4.81": "jpegls_decode",
     **dict.fromkeys(_JPEG_2000, "jpeg2k_decode"),
 }
-REST_IGNORED = "bytes after its end ignored"
 _PICTURE_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 _COLOURS = re.compile(r"RGB|ARGB|CMYK|HSV|YBR_(FULL|FULL_422|PARTIAL_422|PARTIAL_420|ICT|RCT)")
 _GREY = "MONOCHROME1 or MONOCHROME2"

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from cxrscore.images.film import FilmError, Header, Status
 
+REST_IGNORED = "bytes after its end ignored"
+"""Note of a film whose picture is followed by something."""
 SIGNATURE_BYTES = 132
 """Number of bytes that the signature test needs."""
 

@@ -14,7 +14,7 @@ from cxrscore.images.film import FilmError, Pixels, Status
 RANGE_FROM_PIXELS = "grey range taken from its pixels"
 """Start of the note of a film whose range is a guess."""
 
-_SMALL_SHARE = 4
+SMALL_SHARE = 4
 """A film that uses less than one part in so many of its declared range is spread over the range that it uses."""
 _FAR_PIXELS = 0.005
 """Share of pixels that may lie far above all others, as a bright marker does."""
@@ -68,12 +68,12 @@ def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tu
     if values.size == 0:
         return None
     smallest, largest = int(values[0]), _without_far_pixels(counts, first, int(values[-1]))
-    if _SMALL_SHARE * (largest - smallest + 1) > high - low + 1 or _is_blank(
+    if SMALL_SHARE * (largest - smallest + 1) > high - low + 1 or _is_blank(
         counts[: largest - first + 1], largest - smallest, high - low
     ):
         return None
     depth = range_of_bits(smallest, largest)
-    if _SMALL_SHARE * (largest - smallest + 1) >= depth[1] - depth[0] + 1:
+    if SMALL_SHARE * (largest - smallest + 1) >= depth[1] - depth[0] + 1:
         return (max(depth[0], low), depth[1]) if depth[1] - depth[0] < high - low else None
     return smallest, largest
 
@@ -165,8 +165,8 @@ def _uses_a_quarter(pixels: Pixels, levels: int) -> bool:
     This takes a small part of the time of counting all pixels, and suffices for nearly every film.
     """
     rows = pixels[::_EVERY]
-    bright = np.count_nonzero(rows >= levels // _SMALL_SHARE)
-    wide = _SMALL_SHARE * (int(rows.max()) - int(rows.min()) + 1) > levels
+    bright = np.count_nonzero(rows >= levels // SMALL_SHARE)
+    wide = SMALL_SHARE * (int(rows.max()) - int(rows.min()) + 1) > levels
     return bool(wide and bright > _BURNED_IN * rows.size)
 
 

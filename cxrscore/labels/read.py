@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,13 @@ class LabelRules:
     film_column: str | None = None
     patient_column: str | None = None
     allow_unmatched: bool = False
+
+    @classmethod
+    def of(cls, options: object) -> LabelRules:
+        """The rules in the fields of the same names that the options of a command have; ``model``, which is a file
+        there, is left empty."""
+        names = (one.name for one in fields(cls) if one.name != "model" and hasattr(options, one.name))
+        return cls(**{name: getattr(options, name) for name in names})
 
     def __post_init__(self) -> None:
         _ = self.uncertain_rule, self.blank_rule  # InputError for an invalid text

@@ -22,8 +22,7 @@ from cxrscore.metrics import Proportion, energy_inside, iou, pointing_game
 from cxrscore.metrics.confidence_intervals import Z
 from cxrscore.reporting.load_scores import check_paths
 from cxrscore.reporting.provenance import get_text, provenance_models
-from cxrscore.reporting.summary import SEEN
-from cxrscore.scorefile.data import Scores
+from cxrscore.scorefile.data import SEEN, Scores
 
 SIDE = 128
 """Side in pixels to which maps and boxes are resized for the comparison."""

@@ -19,8 +19,7 @@ from cxrscore.reporting.load_scores import NamedScores, check_paths
 from cxrscore.reporting.provenance import films_not_held_out, knows_training_films
 from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.reporting.spread import Spread, macro_spread
-from cxrscore.reporting.summary import SEEN
-from cxrscore.scorefile.data import Scores
+from cxrscore.scorefile.data import SEEN, Scores
 
 Rows = NDArray[np.intp]
 

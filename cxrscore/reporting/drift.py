@@ -13,8 +13,7 @@ from cxrscore.images import Status
 from cxrscore.models.calibration import moved_probabilities, recorded_shift
 from cxrscore.reporting.provenance import get_nested, get_number, provenance_models, scoring_document
 from cxrscore.reporting.ranking import known_values
-from cxrscore.reporting.summary import SEEN
-from cxrscore.scorefile.data import Scores
+from cxrscore.scorefile.data import SEEN, Scores
 
 MIN_FILMS = 50
 """Minimum number of films: with fewer, the distance of distributions is mostly random."""

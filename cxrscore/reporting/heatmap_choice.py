@@ -14,8 +14,8 @@ from cxrscore.errors import InputError
 from cxrscore.images import Status
 from cxrscore.models.calibration import prevalences
 from cxrscore.reporting.ranking import ranking_scores
-from cxrscore.reporting.summary import SEEN, evaluation_films
-from cxrscore.scorefile.data import Scores
+from cxrscore.reporting.summary import evaluation_films
+from cxrscore.scorefile.data import SEEN, Scores
 
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = "true positive", "false positive", "false negative"
 ERROR_KINDS = (TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE)

@@ -44,10 +44,10 @@ from cxrscore.reporting.provenance import (
     threshold_source,
 )
 from cxrscore.reporting.section_figures import section_figures, threshold_films
-from cxrscore.reporting.summary import FEW_POSITIVES, MIN_PATIENTS, SEEN, THRESHOLD, Summary, highest_and_lowest
+from cxrscore.reporting.summary import FEW_POSITIVES, MIN_PATIENTS, THRESHOLD, Summary, highest_and_lowest
 from cxrscore.reporting.table_csv import add_table_links
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
-from cxrscore.scorefile.data import Scores
+from cxrscore.scorefile.data import SEEN, Scores
 
 SECTIONS = {
     "roc": "ROC curves",

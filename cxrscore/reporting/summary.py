@@ -42,7 +42,7 @@ from cxrscore.reporting.provenance import (
     other_files,
 )
 from cxrscore.reporting.ranking import ranking_scores
-from cxrscore.scorefile.data import SPLITS, Scores
+from cxrscore.scorefile.data import SEEN, Scores
 
 FEW_POSITIVES = 10
 """An AUC with fewer patients with positive films is marked: for 5 of 100 films its standard error at 0.5 is 0.13
@@ -59,7 +59,6 @@ NOTHING_SCORED = "No film could be scored."
 THRESHOLD = 0.5
 """Probability above which a prediction is positive in the accuracy of equation 1 of the paper."""
 
-SEEN = tuple(SPLITS.index(word) for word in ("train", "valid"))
 
 Rows = NDArray[np.intp]
 Basis = Literal["held-out", "unknown", "training", "none"]

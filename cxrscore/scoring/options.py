@@ -172,14 +172,7 @@ class ScoreOptions:
     @property
     def label_rules(self) -> LabelRules:
         """How the labels of the table are read."""
-        return LabelRules(
-            uncertain=self.uncertain,
-            blank=self.blank,
-            findings=self.findings,
-            film_column=self.film_column,
-            patient_column=self.patient_column,
-            allow_unmatched=self.allow_unmatched,
-        )
+        return LabelRules.of(self)
 
     @property
     def models(self) -> tuple[Path, ...]:

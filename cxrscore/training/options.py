@@ -386,15 +386,7 @@ class TrainOptions:
     @property
     def label_rules(self) -> LabelRules:
         """How the labels of the table are read."""
-        return LabelRules(
-            uncertain=self.uncertain,
-            blank=self.blank,
-            findings=self.findings,
-            weight_column=self.weight_column,
-            film_column=self.film_column,
-            patient_column=self.patient_column,
-            allow_unmatched=self.allow_unmatched,
-        )
+        return LabelRules.of(self)
 
     @property
     def alone(self) -> bool:

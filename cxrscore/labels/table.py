@@ -1,4 +1,5 @@
-"""A table of text as columns: a CSV file in any usual dialect, plain or gzipped, or the sheet of an Excel workbook."""
+"""A table of text as columns: a CSV file in any usual dialect, plain or gzipped, the sheet of an Excel workbook, or the
+consensus of the readers of a marks file."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from cxrscore.labels.delimiters import NAMES, check_title, delimiter_of, stated_
 from cxrscore.labels.excel import open_sheet
 from cxrscore.labels.roles import respelled
 from cxrscore.labels.text_files import is_workbook, open_text, read_bytes
+from cxrscore.marks import MAJORITY, is_marks_file, marks_table
 
 MAX_COLUMNS = 100_000
 MAX_LINES = 20_000_000
@@ -284,7 +286,7 @@ class _Records(Iterator[list[str]]):
     """The rows of a table, from its header; InputError if a row is invalid or too long.
 
     dialect    how the file differs from a CSV file in UTF-8
-    delimiter  the character between cells; "" for a workbook
+    delimiter  the character between cells; "" for a workbook and a marks file
 
     at_commas: take a text for a table with commas, whatever it is.
     """
@@ -292,9 +294,12 @@ class _Records(Iterator[list[str]]):
     def __init__(self, path: Path, *, at_commas: bool = False) -> None:
         self.dialect: list[str] = []
         self.delimiter = ""
-        data = read_bytes(path)
+        data = io.BytesIO() if is_marks_file(path) else read_bytes(path)
         head: list[str] = []
-        if is_workbook(path, data):
+        if is_marks_file(path):
+            rows: Iterator[tuple[int, list[str]]] = enumerate(marks_table(path), 1)
+            self.dialect.append(f"marks of readers, {MAJORITY}")
+        elif is_workbook(path, data):
             title, rows = open_sheet(path, data)
             self.dialect.append(f"Excel sheet {title!r}")
         else:

@@ -85,10 +85,22 @@ def marks_path(scores: Path) -> Path:
     return scores.with_name(scores.name.removesuffix(".h5") + SUFFIX)
 
 
-def is_marks_file(data: bytes) -> bool:
-    """Whether a file that begins with these 72 bytes or more is a marks file, of any version."""
-    number = data[_AT_APPLICATION : _AT_APPLICATION + 4]
-    return data.startswith(_SQLITE) and number == _APPLICATION.to_bytes(4, "big")
+def is_marks_file(path: Path) -> bool:
+    """Whether the file at a path is a marks file, of any version; False if it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return _is_marks(file.read(_HEADER))
+    except OSError:
+        return False
+
+
+def _is_marks(head: bytes) -> bool:
+    number = head[_AT_APPLICATION : _AT_APPLICATION + 4]
+    return head.startswith(_SQLITE) and number == _APPLICATION.to_bytes(4, "big")
+
+
+def _nothing() -> None:
+    pass
 
 
 class MarksFile:
@@ -327,12 +339,11 @@ class MarksFile:
         film: MarkedFilm,
         kind: Kind,
         *,
-        check: Callable[[], None] | None = None,
+        check: Callable[[], None] = _nothing,
         **of: Any,
     ) -> Event:
         with self._writing():
-            if check:
-                check()
+            check()
             number = self._insert(session, film, kind, **of)
             (event,) = self._events("WHERE event.id = ?", number)
         return event
@@ -475,8 +486,8 @@ def _create(path: Path) -> None:
 
 
 def _check_header(path: Path, create: bool) -> None:
-    """InputError unless the path is a regular file of no more than MAX_BYTES that can be a marks file. It is empty while
-    it is created; if there is a journal, the first bytes may be those of an interrupted write, and SQLite restores them."""
+    """InputError unless the path is a regular file of no more than MAX_BYTES that can be a marks file. It is empty
+    while it is created; if there is a journal, its first bytes may be of an interrupted write, which SQLite undoes."""
     try:
         with open_regular(path) as file:
             size, head = os.fstat(file.fileno()).st_size, file.read(_HEADER)
@@ -488,7 +499,7 @@ def _check_header(path: Path, create: bool) -> None:
         raise InputError(f"{path} has {size:,} bytes, expected at most {MAX_BYTES:,}")
     if not head and create:
         return
-    if not is_marks_file(head) and not path.with_name(f"{path.name}-journal").exists():
+    if not _is_marks(head) and not path.with_name(f"{path.name}-journal").exists():
         raise FileFormatError(_not_marks(path))
 
 

@@ -5,6 +5,7 @@ exclude 0.5. Brier score, calibration, reliability curve and calibration error u
 """
 
 from cxrscore.contract import Metric
+from cxrscore.metrics.agreement import Agreement, cohen_kappa
 from cxrscore.metrics.bootstrap import RESAMPLES, BootstrapAucs, bootstrap_auc
 from cxrscore.metrics.calibration import platt, shrunken_platt, temperature
 from cxrscore.metrics.confidence_intervals import (
@@ -54,6 +55,7 @@ metrics = (
 
 __all__ = [
     "RESAMPLES",
+    "Agreement",
     "BootstrapAucs",
     "DecisionCurve",
     "Decisions",
@@ -76,6 +78,7 @@ __all__ = [
     "calibration_error",
     "call_metric",
     "check_rule",
+    "cohen_kappa",
     "corrected_verdict",
     "count_soft",
     "counts",

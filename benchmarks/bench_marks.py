@@ -10,9 +10,9 @@ densenet121 with ImageNet weights. All rules share the start set.
 
 An AUC is the share of pairs of a positive and a negative film of the same fold and seed in which the positive film has
 the higher score, ties 1/2; macro AUCs are means over findings, and all are means over seeds. Findings that a probe
-cannot learn, because fewer than --min-positives films of either class are marked, count with the AUC of a constant, 0.5.
-Intervals are over patients of the test, as in bench_learning.py: films that are compared share the draws, and models are
-not trained again. The differences of each seed are given too, as the seeds draw other training films.
+cannot learn, because fewer than --min-positives films of either class are marked, count with the AUC of a constant,
+0.5. Intervals are over patients of the test, as in bench_learning.py: rules that are compared share the draws, and
+models are not trained again. The differences of each seed are given too, as the seeds draw other training films.
 
 Writes the section "marks" of docs/benchmarks.json and the page, unless there is --output; prints progress.
 """
@@ -70,7 +70,9 @@ def scores_of(films: Films, rows: Rows, prob: NDArray[np.float32]) -> Scores:
         prob_uncalibrated=prob,
         truth=unknown,
         thresholds=np.full(findings, np.nan, np.float32),
-        heat_maps=HeatMaps(map=np.zeros((0, 1, 1), np.float16), film=np.zeros(0, np.int32), finding=np.zeros(0, np.int16)),
+        heat_maps=HeatMaps(
+            map=np.zeros((0, 1, 1), np.float16), film=np.zeros(0, np.int32), finding=np.zeros(0, np.int16)
+        ),
         thumbnails=Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 1, 1), np.uint8)),
     )
 
@@ -122,10 +124,7 @@ def measure(films: Films, given: argparse.Namespace) -> dict[str, Any]:
     for name in names:
         one = Predictions(logits=logits[name], prob=logits[name], baseline=logits[name], folds=folds, own=float("nan"))
         found[name] = resampled(truth, one, weights).auc
-        each = [
-            float(resampled(truth, replace(one, logits=one.logits[[s]], prob=one.prob[[s]], baseline=one.baseline[[s]], folds=one.folds[[s]]), weights[:1]).auc[0])
-            for s in seeds
-        ]
+        each = [float(resampled(truth, _of_seed(one, seed), weights[:1]).auc[0]) for seed in seeds]
         rows[name] = {
             "macro_auc": figure(found[name]),
             "each_seed": each,
@@ -156,6 +155,10 @@ def measure(films: Films, given: argparse.Namespace) -> dict[str, Any]:
             if name != "random"
         ],
     }
+
+
+def _of_seed(found: Predictions, seed: int) -> Predictions:
+    return replace(found, **{name: getattr(found, name)[[seed]] for name in ("logits", "prob", "baseline", "folds")})
 
 
 def main() -> None:

@@ -19,11 +19,13 @@ from cxrscore.cli.demo import demo
 from cxrscore.cli.endings import exit_code, run_as_program
 from cxrscore.cli.export import export
 from cxrscore.cli.imports import import_file
+from cxrscore.cli.marks import marks
 from cxrscore.cli.merge import merge
 from cxrscore.cli.notes import plugin_notes
 from cxrscore.cli.paper import paper
 from cxrscore.cli.plugins import check, plugins
 from cxrscore.cli.quantize import quantize
+from cxrscore.cli.queue import queue
 from cxrscore.cli.report import report
 from cxrscore.cli.score import score
 from cxrscore.cli.show import show
@@ -104,7 +106,24 @@ def main() -> None:
 
 
 _COMMANDS = (
-    *(demo, train, weights, import_file, quantize, score, merge, report, show, export, paper, verify, plugins, check),
+    *(
+        demo,
+        train,
+        weights,
+        import_file,
+        quantize,
+        score,
+        merge,
+        report,
+        queue,
+        marks,
+        show,
+        export,
+        paper,
+        verify,
+        plugins,
+        check,
+    ),
 )
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -24,7 +24,7 @@ from cxrscore.labels.read import (
     some_names,
     unusual_findings,
 )
-from cxrscore.labels.split_files import read_split, split_csv
+from cxrscore.labels.split_files import film_cell, read_split, split_csv
 from cxrscore.labels.splits import Split, draw_valid, folds_by_patient, split_by_patient
 from cxrscore.labels.text_files import MAX_BYTES as LARGEST_TABLE
 from cxrscore.labels.uncertain_labels import UNCERTAIN
@@ -52,6 +52,7 @@ __all__ = [
     "describe_rules",
     "describe_table",
     "draw_valid",
+    "film_cell",
     "find_labels",
     "folds_by_patient",
     "grouping",

@@ -97,11 +97,11 @@ def split_csv(split: Split, paths: Sequence[str]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("film", "split"))
     writer.writerows(
-        (_cell(paths[row]), name) for row, name in sorted((row, n) for n, rows in split.parts() for row in rows)
+        (film_cell(paths[row]), name) for row, name in sorted((row, n) for n, rows in split.parts() for row in rows)
     )
     return text.getvalue()
 
 
-def _cell(path: str) -> str:
+def film_cell(path: str) -> str:
     """The path, written so that no spreadsheet reads it as a formula; it matches the same film."""
     return f"./{path}" if path.startswith(_FORMULA) else path

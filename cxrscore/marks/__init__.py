@@ -1,7 +1,16 @@
 """What readers say of films: the file of marks, and the consensus of its readers as a table of labels."""
 
-from cxrscore.marks.consensus import LABELS, MAJORITY, RULES, Consensus, marks_table
-from cxrscore.marks.file import MarksFile, is_marks_file, marks_path
+from cxrscore.marks.consensus import (
+    LABELS,
+    MAJORITY,
+    RULES,
+    Consensus,
+    answers_of,
+    consensus_rows,
+    marks_table,
+    no_such_reader,
+)
+from cxrscore.marks.file import MarksFile, is_marks_file, marks_path, scores_path
 from cxrscore.marks.log import (
     MAX_BOXES,
     MAX_COMMENT,
@@ -23,6 +32,7 @@ __all__ = [
     "MAX_BOXES",
     "MAX_COMMENT",
     "MAX_NAME",
+    "RULES",
     "Answer",
     "Box",
     "Consensus",
@@ -32,10 +42,13 @@ __all__ = [
     "Mark",
     "MarkedFilm",
     "MarksFile",
-    "RULES",
     "ReadingSession",
+    "answers_of",
+    "consensus_rows",
     "current_marks",
     "is_marks_file",
     "marks_path",
     "marks_table",
+    "no_such_reader",
+    "scores_path",
 ]

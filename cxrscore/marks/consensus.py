@@ -108,8 +108,8 @@ def consensus_rows(
     rule: Consensus,
     columns: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[list[str]]:
-    """The rows of a label table in the generic layout, the header first: film, patient if any is known, further columns,
-    and the findings, without those of which no film has a label.
+    """The rows of a label table in the generic layout, the header first: film, patient if any is known, further
+    columns, and the findings, without those of which no film has a label.
 
     Parameters
     ----------
@@ -149,7 +149,9 @@ def marks_table(path: Path, rule: Consensus | None = None, readers: Sequence[str
     InputError if no finding has a label."""
     with MarksFile(path) as file:
         marks, films = file.marks(), file.films()
-    rows = list(consensus_rows([one for one in marks if one.reader in readers or not readers], films, rule or Consensus()))
+    rows = list(
+        consensus_rows([one for one in marks if one.reader in readers or not readers], films, rule or Consensus())
+    )
     if len(rows) < 2:
         raise InputError(f"{path} has no mark of a finding yet")
     return rows

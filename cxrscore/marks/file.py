@@ -85,6 +85,11 @@ def marks_path(scores: Path) -> Path:
     return scores.with_name(scores.name.removesuffix(".h5") + SUFFIX)
 
 
+def scores_path(marks: Path) -> Path:
+    """The path of the scores file of a marks file: out.h5 beside out.marks.sqlite."""
+    return marks.with_name(marks.name.removesuffix(SUFFIX) + ".h5")
+
+
 def is_marks_file(path: Path) -> bool:
     """Whether the file at a path is a marks file, of any version; False if it cannot be read."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ POOL = 10
 LEAST_POOL = 2000
 MAX_FILMS = 100_000
 """Largest number of films of a queue."""
+MAX_USEFUL = 2000
+"""Largest number of films by the rule useful, each of which is compared with all candidates."""
 
 Features = Callable[[Rows], Floats]
 """Features float32 [n,K] of the films of these rows; NaN for films that cannot be read."""
@@ -159,6 +162,8 @@ def draw_queue(
     """
     if not 1 <= count <= MAX_FILMS:
         raise InputError(f"the queue is of {count:,} films, expected 1 to {MAX_FILMS:,}")
+    if rule.name == "useful" and count > MAX_USEFUL:
+        raise InputError(f"a queue by useful is of {count:,} films, expected at most {MAX_USEFUL:,}")
     if rule.finding and rule.finding not in scores.findings:
         raise InputError(f"the rule names {rule.finding!r}, which the file lacks; it has {', '.join(scores.findings)}")
     rows, left_out = _candidates(scores, frozenset(marked), unlabelled)
@@ -182,7 +187,7 @@ def draw_queue(
 def _candidates(scores: Scores, marked: frozenset[str], unlabelled: bool) -> tuple[Rows, int]:
     """Rows with scores, each film once, and how many of them are left out."""
     scored = (scores.films.status == Status.OK) & np.isfinite(scores.prob).all(axis=1)
-    labelled = unlabelled & ~np.isnan(scores.truth).all(axis=1)
+    labelled = np.full(len(scored), unlabelled) & ~np.isnan(scores.truth).all(axis=1)
     seen: set[str] = set()
     rows, left_out = [], 0
     for row in np.flatnonzero(scored):
@@ -208,8 +213,8 @@ def _apart(scores: Scores, other: Scores | None, rows: Rows) -> tuple[Rows, tupl
     place = {sha256: row for row, sha256 in enumerate(other.films.sha256) if scored[row]}
     rows = np.array([row for row in rows if scores.films.sha256[row] in place], np.intp)
     theirs = np.array([place[scores.films.sha256[row]] for row in rows], np.intp)
-    own = scores.prob[np.ix_(rows, [scores.findings.index(name) for name in common])].astype(np.float64)
-    apart = np.abs(own - other.prob[np.ix_(theirs, [other.findings.index(name) for name in common])])
+    own = scores.prob[rows][:, [scores.findings.index(name) for name in common]].astype(np.float64)
+    apart = np.abs(own - other.prob[theirs][:, [other.findings.index(name) for name in common]])
     return rows, (apart, common)
 
 
@@ -313,7 +318,7 @@ def _strata(prob: Doubles) -> list[Rows]:
     """The places of the films of each stratum, by probability, ties by place; without empty strata."""
     order = np.argsort(prob, kind="stable")
     edges = [0, *(round(len(order) * share) for share in STRATA), len(order)]
-    parts = [order[low:high] for low, high in zip(edges, edges[1:], strict=False)]
+    parts = [order[low:high] for low, high in pairwise(edges)]
     return [np.sort(part) for part in parts if len(part)]
 
 
@@ -370,7 +375,7 @@ def badge(prob: Doubles, features: Floats, count: int, *, seed: int) -> Rows:
     x = np.column_stack([x / np.sqrt(max(x.shape[1], 1)), np.ones(len(x))])
     length = (errors**2).sum(axis=1) * (x**2).sum(axis=1)
     rng = np.random.default_rng(seed)
-    nearest, chosen = length.copy(), []
+    nearest, chosen = length.copy(), list[int]()
     for _ in range(count):
         left = np.setdiff1d(np.arange(len(prob)), chosen)
         mass = nearest[left]

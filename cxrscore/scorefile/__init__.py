@@ -9,8 +9,10 @@ from cxrscore.scorefile.reading import (
     open_scores,
     read_file_provenance,
     read_films,
+    read_findings,
     read_label_columns,
     read_provenance,
+    read_without_images,
 )
 from cxrscore.scorefile.run import Run, finished_provenance, manifest_films, manifest_partition, may_replace, open_run
 from cxrscore.scorefile.shards import Shard, shard_of
@@ -47,8 +49,10 @@ __all__ = [
     "partition_inputs",
     "read_file_provenance",
     "read_films",
+    "read_findings",
     "read_label_columns",
     "read_provenance",
+    "read_without_images",
     "scored_films",
     "select_thumbnails",
     "shard_of",

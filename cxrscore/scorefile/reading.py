@@ -67,6 +67,31 @@ def open_scores(path: Location, *, cap: int = MAX_DECLARED_BYTES) -> Scores:
     return _scores(values, provenance)
 
 
+def read_without_images(path: Path) -> Scores:
+    """Reads a scores file without its heat maps and thumbnails, which are most of its bytes; errors as open_scores."""
+    with open_guarded(path) as file:
+        layout = check_scores_file(file)
+        provenance = read_json(file, "provenance")
+        values = {column.path: read_dataset(file, column.path) for column in layout if not _is_image(column.path)}
+    films, findings = values["scores/logit"].shape
+    check_ranges(str(path), values, range(films), findings)
+    images = {
+        column.path: np.empty((0,) * len(column.axes), column.dtype) for column in LAYOUT if _is_image(column.path)
+    }
+    return _scores(with_missing_columns({**images, **values}), provenance)
+
+
+def _is_image(path: str) -> bool:
+    return path.startswith(("cam/", "thumbnails/"))
+
+
+def read_findings(path: Path) -> tuple[str, ...]:
+    """The findings of a scores file; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_scores_file(file)
+        return decode_texts(read_dataset(file, "labels"))
+
+
 def read_films(path: Path) -> FilmRows:
     """The films of a scores file, without their scores and heat maps; errors as open_scores."""
     with open_guarded(path) as file:

@@ -11,7 +11,10 @@ from cxrscore.labels import LabelRules, read_joined_labels
 from cxrscore.marks import Answer, Consensus, MarkedFilm, MarksFile, ReadingSession, marks_table
 
 YES, NO, UNSURE, NOT = Answer.YES, Answer.NO, Answer.UNSURE, Answer.NOT_ASSESSABLE
-FILMS = [MarkedFilm(sha256=letter * 64, path=f"ward/{letter}.png", patient=patient) for letter, patient in zip("abcd", [0, 0, 1, -1], strict=True)]
+FILMS = [
+    MarkedFilm(sha256=letter * 64, path=f"ward/{letter}.png", patient=patient)
+    for letter, patient in zip("abcd", [0, 0, 1, -1], strict=True)
+]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -14,9 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats, Model, SplitBackbone, SupportsFeatureTraining, Trainable, TrainableModel
+from cxrscore.contract import (
+    Array,
+    Floats,
+    Model,
+    ModelSpec,
+    SplitBackbone,
+    SupportsFeatureTraining,
+    Trainable,
+    TrainableModel,
+)
 from cxrscore.errors import InputError, PluginError, WriteError
-from cxrscore.images import Augmentation, ImageCache, augment, decoder_versions
+from cxrscore.images import Augmentation, ImageCache, Preprocessing, augment, decoder_versions
 from cxrscore.io import sha256_bytes
 from cxrscore.plugin_values import lenient
 from cxrscore.progress import Progress
@@ -210,28 +219,67 @@ class FeatureSource:
 
     def _key(self, copy: int | None) -> dict[str, Any]:
         """All inputs of the features except the film."""
-        spec = self._model.spec
-        return {
-            "frozen": self._digest,
-            "network": [
-                spec.network and spec.network.digest,
-                spec.architecture,
-                spec.size,
-                spec.normalize,
-                spec.head,
-                self._options.trainable,
-            ],
-            "by": [*self.computed_by, self._options.precision, FORWARD],
-            "preprocessing": [self._data.preprocessing.as_dict(), decoder_versions()],
-            "copy": None if copy is None else [self._options.seed, copy, self._augmentation.as_dict()],
-        }
+        return feature_key(
+            self._model.spec,
+            self._digest,
+            (*self.computed_by, self._options.precision),
+            self._data.preprocessing,
+            trainable=self._options.trainable,
+            copy=None if copy is None else [self._options.seed, copy, self._augmentation.as_dict()],
+        )
 
     @functools.cached_property
     def _digest(self) -> str:
         """Digest of the frozen tensors."""
-        tensors, learning = self._model.tensors(), set(self.learner.tensors())
-        names = sorted(set(tensors) - learning)
-        return sha256_bytes(b"".join(name.encode() + sha256_bytes(tensors[name].tobytes()).encode() for name in names))
+        return frozen_digest(self._model.tensors(), self.learner.tensors())
+
+
+def frozen_digest(tensors: Mapping[str, Array], learning: Collection[str]) -> str:
+    """Digest of the tensors of a model, without those of the layers that learn."""
+    names = sorted(set(tensors) - set(learning))
+    return sha256_bytes(b"".join(name.encode() + sha256_bytes(tensors[name].tobytes()).encode() for name in names))
+
+
+def feature_key(
+    spec: ModelSpec,
+    frozen: str,
+    by: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    trainable: str = "head",
+    copy: list[Any] | None = None,
+) -> dict[str, Any]:
+    """All inputs of features except the film, ready for JSON.
+
+    Parameters
+    ----------
+    spec
+        Of the model.
+    frozen
+        The digest of its frozen tensors.
+    by
+        The framework, the kind of device and the precision.
+    preprocessing
+        Of the films.
+    trainable
+        Layers that are trained on the features.
+    copy
+        Seed, number and limits of an augmented copy; None: the films as they are.
+    """
+    return {
+        "frozen": frozen,
+        "network": [
+            spec.network and spec.network.digest,
+            spec.architecture,
+            spec.size,
+            spec.normalize,
+            spec.head,
+            trainable,
+        ],
+        "by": [*by, FORWARD],
+        "preprocessing": [preprocessing.as_dict(), decoder_versions()],
+        "copy": copy,
+    }
 
 
 def augmented_film(store: ImageCache, row: int, augmentation: Augmentation, *, seed: int, copy: int) -> Floats:

@@ -13,6 +13,17 @@ from cxrscore.metrics.confidence_intervals import Z
 from cxrscore.metrics.grouping import class_mask
 
 
+def wilson(p: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of a proportion p of n films: Wilson, Probable Inference, the Law of Succession, and Statistical
+    Inference, JASA 22, 1927.
+
+    It is always inside 0..1, and has a positive width at 0 and 1, unlike the normal interval.
+    """
+    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Proportion:
     """A proportion: hits of total films; undefined, not 0, without films."""
@@ -27,16 +38,8 @@ class Proportion:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of 95 %: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22, 1927.
-
-        It is always inside 0..1, and has a positive width at 0 and 1, unlike the normal interval.
-        """
-        if not self.total:
-            return math.nan, math.nan
-        n, p = self.total, self.value
-        middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-        half = Z / (1 + Z**2 / n) * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-        return max(middle - half, 0.0), min(middle + half, 1.0)
+        """Of 95 %, see ``wilson``; NaN, NaN without films."""
+        return wilson(self.value, self.total) if self.total else (math.nan, math.nan)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cxrscore.metrics import Proportion
-from cxrscore.metrics.confidence_intervals import Z
+from cxrscore.metrics.proportions import wilson
 from cxrscore.reading.queue_csv import QueuedRow
 
 RANDOM, STRATIFIED = "random", "stratified"
@@ -31,10 +31,10 @@ def queue_prevalence(
     Returns
     -------
     dict
-        By finding: films (with a label), value, low and high (95 %). Of a random sample the interval is Wilson's; of
-        strata it is that of the stratified mean on the scale of the log odds, with half a positive and half a negative
-        film added to the variance of each stratum, since a stratum without positive films may have some that were not
-        drawn. Without a label in a stratum the value is NaN.
+        By finding: films (of the queue with a label), value, low and high (95 %). The interval of a random sample is
+        Wilson's. That of strata is Wilson's for as many films as a random sample of the same variance has, where each
+        stratum counts half a positive and half a negative film more: one without positive films may have some that were
+        not drawn. Without a label in a stratum the value is NaN.
     """
     kinds = {row.drawn for row in queue.values()}
     if kinds not in ({RANDOM}, {STRATIFIED}) or not all(row.weight for row in queue.values()):
@@ -49,7 +49,7 @@ def queue_prevalence(
             cell = labels.get(sha256, {}).get(finding, "")
             if cell in ("0", "1"):
                 counts[row.stratum][cell == "1"] += 1
-        found[finding] = _figure(counts, sizes)
+        found[finding] = {**_figure(counts, sizes), "queue": len(queue)}
     return found
 
 
@@ -70,17 +70,17 @@ def stratified(strata: Sequence[tuple[float, int, int]]) -> tuple[float, float, 
     total = sum(size for size, _, _ in strata)
     if not all(negative + positive for _, negative, positive in strata):
         return math.nan, math.nan, math.nan
-    value = sum(size / total * positive / (negative + positive) for size, negative, positive in strata)
-    variance = 0.0
+    value = middle = variance = 0.0
     for size, negative, positive in strata:
-        count = negative + positive
+        part, count = size / total, negative + positive
         share = (positive + 0.5) / (count + 1)
-        left = max(0.0, 1 - count / size)
-        variance += (size / total) ** 2 * left * share * (1 - share) / count
-    if not 0 < value < 1:
-        return value, max(0.0, value - Z * math.sqrt(variance)), min(1.0, value + Z * math.sqrt(variance))
-    middle, half = math.log(value / (1 - value)), Z * math.sqrt(variance) / (value * (1 - value))
-    return value, 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle))
+        value += part * positive / count
+        middle += part * share
+        variance += part**2 * max(0.0, 1 - count / size) * share * (1 - share) / count
+    if not variance:  # every film was drawn
+        return value, value, value
+    films = middle * (1 - middle) / variance
+    return value, *wilson(value, films)
 
 
 def describe_prevalence(prevalence: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -91,5 +91,5 @@ def describe_prevalence(prevalence: Mapping[str, Mapping[str, Any]]) -> Iterator
         else:
             yield (
                 f"prevalence of {finding}: {one['value']:.1%} ({one['low']:.1%} to {one['high']:.1%}), of the films "
-                f"that the queue was drawn from; {one['films']:,} have a label"
+                f"that the queue was drawn from; {one['films']:,} of {one['queue']:,} films of the queue have a label"
             )

@@ -192,7 +192,7 @@ def _candidates(scores: Scores, marked: frozenset[str], unlabelled: bool) -> tup
     rows, left_out = [], 0
     for row in np.flatnonzero(scored):
         sha256 = scores.films.sha256[row]
-        if sha256 in seen:
+        if sha256 and sha256 in seen:
             continue
         seen.add(sha256)
         if sha256 in marked or labelled[row]:
@@ -323,16 +323,14 @@ def _strata(prob: Doubles) -> list[Rows]:
 
 
 def _allocated(count: int, sizes: Sequence[int]) -> list[int]:
-    """As many films of each stratum as possible, and all of a stratum with fewer. Every stratum has at least one film,
-    or its films could not be drawn: InputError if there are fewer films than strata."""
+    """The same number of films of each stratum, and all of a stratum with fewer; what cannot be divided goes to the
+    strata of higher probability. Every stratum has at least one film, or its films could not be drawn: InputError if
+    there are fewer films than strata."""
     if count < len(sizes):
         raise InputError(f"the queue is of {count} films, expected at least {len(sizes)}, one of each stratum")
     found = [0] * len(sizes)
-    while (left := count - sum(found)) > 0:
-        open_strata = [k for k, size in enumerate(sizes) if found[k] < size]
-        each, rest = divmod(left, len(open_strata))
-        for number, k in enumerate(reversed(open_strata)):  # what cannot be divided goes to high probabilities
-            found[k] = min(sizes[k], found[k] + each + (number < rest))
+    for _ in range(count):
+        found[min((found[k], -k) for k, size in enumerate(sizes) if found[k] < size)[1] * -1] += 1
     return found
 
 

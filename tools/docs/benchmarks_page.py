@@ -334,6 +334,44 @@ def _learning_targets(methods: Record, differences: Sequence[Record]) -> list[tu
     ]
 
 
+MARKS = {
+    "start": "none: the start set only",
+    "random": "`random`",
+    "useful": "`useful`",
+    "uncertainty": "`uncertainty`",
+    "highest": "`highest`",
+    "all": "all films that are not of the test",
+}
+
+
+def marks(record: Record) -> str:
+    section = record["marks"]
+    rows = [
+        (
+            *(MARKS[name], _interval(one["macro_auc"])),
+            f"{min(one['each_seed']):.3f} to {max(one['each_seed']):.3f}",
+            *(f"{one['positives']:.0f}", f"{one['findings_learnt']:.1f}"),
+        )
+        for name, one in section["rules"].items()
+    ]
+    heads = ("films that are marked", "macro AUC", "lowest and highest seed", "positive labels", "findings learnt")
+    pairs = [
+        (
+            *(MARKS[one["of"]], _signed(one["macro_auc"])),
+            f"{min(one['each_seed']):+.3f} to {max(one['each_seed']):+.3f}",
+            f"{sum(value > 0 for value in one['each_seed'])} of {len(one['each_seed'])}",
+        )
+        for one in section["differences"]
+    ]
+    apart = ("rule", "less `random`, macro AUC", "lowest and highest seed", "seeds above 0")
+    told = (
+        f"{section['films']} films of {section['patients']} patients, {section['findings']} findings; "
+        f"{section['start']} films of the start set, {section['marked']} marked out of {section['pool']}; "
+        f"{section['seeds']} seeds, {section['folds']} test folds; measured {section['created'][:10]}."
+    )
+    return "\n\n".join([told, _table(heads, rows), _table(apart, pairs)])
+
+
 def _interval(value: Sequence[float]) -> str:
     return f"{value[0]:.3f} ({value[1]:.3f} to {value[2]:.3f})"
 
@@ -360,6 +398,7 @@ TABLES: dict[str, Callable[[Record], str]] = {
     "start-up": start_up,
     "profiles": profiles,
     "learning": learning,
+    "marks": marks,
     "gpu": lambda record: gpu_tables.gpu(record["gpu"]),
 }
 SECTIONS = {name: name.replace(" ", "_").replace("-", "_") for name in TABLES} | {"floors": "scoring"}

@@ -37,7 +37,7 @@ LARGEST_BODY = 64 << 10
 """Bytes of the body of a request."""
 _READING, _CHANGING = ("GET", "HEAD"), "POST"
 _LEAD_ON = (
-    '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/">'
+    '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/"><link rel="icon" href="data:,">'
     '<title>cxrscore view</title><p><a href="/">Open the films</a></p></html>'
 )
 _NO_COOKIE = "This page needs the address that `cxrscore view` printed. Open that address in this browser."

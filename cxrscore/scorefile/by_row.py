@@ -120,6 +120,7 @@ class ScoresByRow:
         self._thumbnail_film = values["thumbnails/film"][self._thumbnail_order]
         self._scale: Floats | None = None
         self._scaling = threading.Lock()
+        self._stopped = False
 
     def __len__(self) -> int:
         return len(self.status)
@@ -174,9 +175,17 @@ class ScoresByRow:
         """Whether map_scale returns at once."""
         return self._scale is not None
 
+    def stop(self) -> None:
+        """End map_scale if another thread runs it, before the file is closed."""
+        self._stopped = True
+        with self._scaling:
+            pass
+
     def _largest_values(self) -> Floats:
         found = np.zeros(len(self.findings), np.float32)
         for rows, block in self._numbered_blocks("cam/map"):
+            if self._stopped:
+                raise FileFormatError(f"{self._file.name} was closed while it was read")
             flat = block.reshape(len(block), -1).astype(np.float32)
             peaks = np.where(np.isfinite(flat).all(axis=1), flat.max(axis=1), 0) if flat.size else np.zeros(len(flat))
             np.maximum.at(found, self._map_finding[rows.start : rows.stop], peaks.astype(np.float32))
@@ -239,7 +248,11 @@ def open_by_row(path: Path) -> Iterator[ScoresByRow]:
         As open_scores; also while the block runs, for rows that are damaged.
     """
     with open_guarded(path) as file:
-        yield ScoresByRow(file)
+        rows = ScoresByRow(file)
+        try:
+            yield rows
+        finally:
+            rows.stop()
 
 
 def _check_memory(file: HDF5File) -> None:

@@ -26,7 +26,8 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # With no-referrer, browsers send forms without an Origin, which is checked. No other server gets a referrer.
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store, private",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -37,7 +38,8 @@ LARGEST_BODY = 64 << 10
 """Bytes of the body of a request."""
 _READING, _CHANGING = ("GET", "HEAD"), "POST"
 _LEAD_ON = (
-    '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/"><link rel="icon" href="data:,">'
+    '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/">'
+    '<link rel="icon" href="data:,">'
     '<title>cxrscore view</title><p><a href="/">Open the films</a></p></html>'
 )
 _NO_COOKIE = "This page needs the address that `cxrscore view` printed. Open that address in this browser."

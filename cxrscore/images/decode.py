@@ -31,7 +31,7 @@ from cxrscore.images.file_signatures import (
 )
 from cxrscore.images.film import MAX_BYTES, Film, FilmError, Header, Pixels, Status, check_sides
 from cxrscore.images.grey_range import check_content, in_used_range
-from cxrscore.images.preprocess import Preprocessing, preprocess
+from cxrscore.images.preprocess import Preprocessing, preprocess, shrink_to
 from cxrscore.io.regular import open_regular
 from cxrscore.remote import PathOrUrl, RemotePath, read_remote
 
@@ -229,7 +229,8 @@ def _decode(data: bytes, header: Header, flags: int) -> Pixels:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedFilm:
-    """Metadata of a film (without its own pixels) and its square [S,S], None unless its status is OK.
+    """Metadata of a film (without its own pixels) and its square [S,S], None unless its status is OK; of
+    load_whole_film the film [H,W] itself.
 
     more: squares for the further preprocessings, in their order; empty unless the status is OK.
     """
@@ -249,3 +250,11 @@ def load_film(
         return LoadedFilm(film=known, pixels=None)
     square, *more = (preprocess(film.pixels, one) for one in (preprocessing, *also))
     return LoadedFilm(film=known, pixels=square, more=tuple(more))
+
+
+def load_whole_film(path: PathOrUrl, longest: int, *, any_modality: bool = False) -> LoadedFilm:
+    """Read one film to look at it: [H,W] in its own proportions, its longer side reduced to ``longest`` pixels if it
+    has more; never raises for an unusable film."""
+    film = read_film(path, any_modality=any_modality)
+    known = replace(film, pixels=None)
+    return LoadedFilm(film=known, pixels=None if film.pixels is None else shrink_to(film.pixels, longest))

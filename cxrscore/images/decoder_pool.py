@@ -97,14 +97,24 @@ def _request(process: subprocess.Popen[bytes], order: dict[str, Any]) -> LoadedF
     film = Film(**{**head["film"], "status": Status(head["film"]["status"])})
     if not head["bits"]:
         return LoadedFilm(film=film, pixels=None)
+    first, *more = (_pixels(process, shape, head["bits"]) for shape in _shapes(order, head["shapes"]))
+    return LoadedFilm(film=film, pixels=first, more=tuple(more))
+
+
+def _shapes(order: dict[str, Any], told: Any) -> list[tuple[int, int]]:
+    """The shapes of the arrays that follow; ValueError unless they are those of the order."""
+    if "longest" in order:
+        ((height, width),) = told
+        if not (0 < height <= order["longest"] and 0 < width <= order["longest"]):
+            raise ValueError(told)
+        return [(int(height), int(width))]
     sides = [int(one["size"]) for one in (order["preprocessing"], *order["also"])]
-    square, *more = (_square(process, side, head["bits"]) for side in sides)
-    return LoadedFilm(film=film, pixels=square, more=tuple(more))
+    return [(side, side) for side in sides]
 
 
-def _square(process: subprocess.Popen[bytes], side: int, bits: int) -> Pixels:
-    data = _read(process, side * side * bits // 8)
-    return cast(Pixels, np.frombuffer(data, {8: np.uint8, 16: np.uint16}[bits]).reshape(side, side))
+def _pixels(process: subprocess.Popen[bytes], shape: tuple[int, int], bits: int) -> Pixels:
+    data = _read(process, shape[0] * shape[1] * bits // 8)
+    return cast(Pixels, np.frombuffer(data, {8: np.uint8, 16: np.uint16}[bits]).reshape(shape))
 
 
 def _read(process: subprocess.Popen[bytes], size: int) -> bytearray:
@@ -175,13 +185,20 @@ class DecoderPool:
         }
 
     def prepare(self, path: PathOrUrl) -> LoadedFilm:
-        """Same as prepared.prepare, but with the statuses CRASHED and TIMED_OUT for films that end their process. The
+        """Same as decode.load_film, but with the statuses CRASHED and TIMED_OUT for films that end their process. The
         bytes of these films are hashed here, which needs no codec."""
+        return self._answer(self._order, path)
+
+    def load_whole(self, path: PathOrUrl, longest: int) -> LoadedFilm:
+        """Same as decode.load_whole_film, with the same statuses as prepare."""
+        return self._answer({"longest": longest, "any_modality": self._order["any_modality"]}, path)
+
+    def _answer(self, order: dict[str, Any], path: PathOrUrl) -> LoadedFilm:
         self._watch.start()
         decoder = self._idle.get()
         try:
             seconds = TIMEOUT_SECONDS + (2 * READ_TIMEOUT if isinstance(path, RemotePath) else 0)
-            found = _decode_with_retries(decoder, {**self._order, "path": location_text(path)}, seconds)
+            found = _decode_with_retries(decoder, {**order, "path": location_text(path)}, seconds)
         finally:
             self._idle.put(decoder)
         if found.film.sha256 or found.film.status not in (Status.CRASHED, Status.TIMED_OUT):

@@ -61,6 +61,15 @@ def preprocess(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     return _resized(_middle(pixels) if preprocessing.fit == "crop" else pixels, side, side)
 
 
+def shrink_to(pixels: Pixels, longest: int) -> Pixels:
+    """The film [H,W] with its longer side reduced to at most this many pixels; its proportions and bit depth remain."""
+    height, width = pixels.shape
+    if max(height, width) <= longest:
+        return pixels
+    share = longest / max(height, width)
+    return _resized(pixels, max(1, round(width * share)), max(1, round(height * share)))
+
+
 def to_unit(pixels: Pixels, out: Floats | None = None) -> Floats:
     """Convert 8- or 16-bit pixels of any shape to float32, 0 black..1 white; written to ``out`` if it is given.
 

@@ -1,8 +1,8 @@
 """The decoder process: ``python -m cxrscore.images.worker``, started by images.decoder_pool. It reads orders from its
 standard input, one line of JSON per film.
 
-It writes to its standard output the length of a JSON text, the text, and the bytes of the squares. Output of codecs is
-discarded. It ends when its input ends, so it never outlives its parent process.
+It writes to its standard output the length of a JSON text, the text, and the bytes of the squares, or of the film.
+Output of codecs is discarded. It ends when its input ends, so it never outlives its parent process.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import struct
 import sys
 from contextlib import suppress
 from dataclasses import asdict
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cxrscore.images.codecs import cv2
-from cxrscore.images.decode import LoadedFilm, load_film
+from cxrscore.images.decode import LoadedFilm, load_film, load_whole_film
 from cxrscore.images.film import Film, Status
 from cxrscore.images.preprocess import Preprocessing
 from cxrscore.remote import parse_location
@@ -30,19 +30,27 @@ def handle_order(line: bytes) -> bytes:
     """The response to one order."""
     order = json.loads(line)
     try:
-        found = load_film(
-            parse_location(order["path"]),
-            Preprocessing.from_dict(order["preprocessing"]),
-            also=[Preprocessing.from_dict(one) for one in order["also"]],
-            any_modality=order["any_modality"],
-        )
+        found = _load(order)
     except MemoryError:
         found = LoadedFilm(film=Film(status=Status.CRASHED, message="decoding needs too much memory"), pixels=None)
     known = {name: value for name, value in asdict(found.film).items() if name != "pixels"}
     bits = 0 if found.pixels is None else found.pixels.itemsize * 8
-    head = json.dumps({"film": known, "bits": bits}).encode()
-    squares = () if found.pixels is None else (found.pixels, *found.more)
-    return b"".join([LENGTH.pack(len(head)), head, *(square.tobytes() for square in squares)])
+    arrays = () if found.pixels is None else (found.pixels, *found.more)
+    head = json.dumps({"film": known, "bits": bits, "shapes": [one.shape for one in arrays]}).encode()
+    return b"".join([LENGTH.pack(len(head)), head, *(one.tobytes() for one in arrays)])
+
+
+def _load(order: dict[str, Any]) -> LoadedFilm:
+    """The squares of a film, or, of an order with "longest", the film itself."""
+    path = parse_location(order["path"])
+    if "longest" in order:
+        return load_whole_film(path, order["longest"], any_modality=order["any_modality"])
+    return load_film(
+        path,
+        Preprocessing.from_dict(order["preprocessing"]),
+        also=[Preprocessing.from_dict(one) for one in order["also"]],
+        any_modality=order["any_modality"],
+    )
 
 
 def _limit_memory() -> None:

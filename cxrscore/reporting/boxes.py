@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +121,7 @@ def localise(scores: Scores, path: Path, name: str) -> Localisation:
     if other := " and ".join(sorted(fits_of - {"stretch"})):
         raise InputError(f"films of {name} were fitted by {other}; boxes can be compared only with stretched films")
     boxes = read_boxes(path)
-    drawn, unused = _boxes_on_films(scores, boxes)
+    drawn, unused = boxes_on_films(boxes, scores.films, scores.findings)
     masks = {
         (film, column): _mask(own, int(scores.films.width[film]), int(scores.films.height[film]))
         for (film, column), own in drawn.items()
@@ -152,19 +152,35 @@ def localise(scores: Scores, path: Path, name: str) -> Localisation:
     )
 
 
-def _boxes_on_films(scores: Scores, boxes: Sequence[Box]) -> tuple[dict[tuple[int, int], tuple[Box, ...]], int]:
-    """The boxes by film and finding; and the number of boxes that fit no film."""
+class _Films(Protocol):
+    """Paths, statuses and sizes of N films: those of FilmRows, or of a file that is read by row."""
+
+    @property
+    def path(self) -> Iterable[str]: ...
+    @property
+    def status(self) -> NDArray[np.uint8]: ...
+    @property
+    def width(self) -> NDArray[np.uint32]: ...
+    @property
+    def height(self) -> NDArray[np.uint32]: ...
+
+
+def boxes_on_films(
+    boxes: Sequence[Box], films: _Films, findings: Sequence[str]
+) -> tuple[dict[tuple[int, int], tuple[Box, ...]], int]:
+    """The boxes by row of the film and column of the finding; and the number of boxes that fit no film."""
     names = list(dict.fromkeys(box.film for box in boxes))
-    film_of = {names[row]: film for film, row in enumerate(match_rows(names, scores.films.path)) if row is not None}
+    matched = match_rows(names, tuple(films.path))
+    film_of = {names[row]: film for film, row in enumerate(matched) if row is not None}
     found: dict[tuple[int, int], tuple[Box, ...]] = {}
     unused = 0
     for box in boxes:
         film = film_of.get(box.film)
-        there = film is not None and scores.films.status[film] == Status.OK and box.finding in scores.findings
-        if film is None or not there or not box_fits_film(box, scores.films.width[film], scores.films.height[film]):
+        there = film is not None and films.status[film] == Status.OK and box.finding in findings
+        if film is None or not there or not box_fits_film(box, films.width[film], films.height[film]):
             unused += 1
             continue
-        key = film, scores.findings.index(box.finding)
+        key = film, findings.index(box.finding)
         found[key] = (*found.get(key, ()), box)
     return found, unused
 

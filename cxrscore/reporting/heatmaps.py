@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import matplotlib.image
@@ -80,9 +81,14 @@ class HeatmapPanel:
     @property
     def strength_text(self) -> str:
         """The strength as a percentage; "" if no map is drawn."""
-        if math.isnan(self.strength):
-            return ""
-        return "less than 1 %" if self.strength < 0.005 else f"{100 * self.strength:.0f} %"
+        return strength_text(self.strength)
+
+
+def strength_text(strength: float) -> str:
+    """The largest value of a map as a percentage of that of the strongest map of its finding; "" if it is NaN."""
+    if math.isnan(strength):
+        return ""
+    return "less than 1 %" if strength < 0.005 else f"{100 * strength:.0f} %"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,11 +217,21 @@ def overlay(film: Pixels, raw: Floats, scale: float) -> Pixels:
 
     Colour and opacity rise with the value, from transparent at 0 to the maximum at ``scale``.
     """
-    strength = np.clip(enlarge(np.maximum(raw, 0), film.shape[0]) / scale, 0, 1)
-    colour = _COLOURS(0.25 + 0.75 * strength)[..., :3]
-    opacity = _STRONGEST * strength[..., None]
+    colour, opacity = _colour_and_opacity(raw, scale, film.shape[0])
     mixed = (1 - opacity) * (film[..., None] / 255) + opacity * colour
     return np.asarray(np.rint(255 * mixed), dtype=np.uint8)
+
+
+def overlay_layer(raw: Floats, scale: float, side: int) -> Pixels:
+    """What ``overlay`` lays over a film, alone: uint8 [side,side,4], red, green, blue and opacity."""
+    colour, opacity = _colour_and_opacity(raw, scale, side)
+    return np.asarray(np.rint(255 * np.concatenate([colour, opacity], axis=2)), dtype=np.uint8)
+
+
+def _colour_and_opacity(raw: Floats, scale: float, side: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Colours [side,side,3] and opacities [side,side,1] of a raw map [h,w], each 0..1."""
+    strength = np.clip(enlarge(np.maximum(raw, 0), side) / scale, 0, 1)
+    return _COLOURS(0.25 + 0.75 * strength)[..., :3], _STRONGEST * strength[..., None]
 
 
 def colour_scale(width: int, height: int) -> Pixels:

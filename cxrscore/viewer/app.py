@@ -1,0 +1,81 @@
+"""The application: the routes of all pages behind the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp
+
+from cxrscore.errors import FileFormatError
+from cxrscore.viewer import film_page, list_page
+from cxrscore.viewer.security import Access, Guard
+from cxrscore.viewer.viewer import Viewer
+
+_FOLDER = Path(__file__).parent
+_STYLES = (_FOLDER.parent / "reporting" / "base.css", _FOLDER / "view.css")
+
+
+class RouteModule(Protocol):
+    """A module with routes; it may also have SECTION, a title and an address for the head of all pages."""
+
+    def routes(self, viewer: Viewer) -> list[BaseRoute]: ...
+
+
+MODULES: Sequence[RouteModule] = (list_page, film_page)
+"""The pages of the application."""
+
+
+def create_app(viewer: Viewer, access: Access, log: Callable[[str], None] | None = None) -> ASGIApp:
+    """The application.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        What the pages show.
+    access : Access
+        Who may ask.
+    log : callable, optional
+        Called with a line for each request: method, name of the page and status.
+    """
+    routes: list[BaseRoute] = _static_routes()
+    for module in MODULES:
+        routes += module.routes(viewer)
+        section = getattr(module, "SECTION", None)
+        if section and section not in viewer.sections:
+            viewer.sections.append(section)
+    handlers: Mapping[type[Exception], Callable[[Request, Exception], Response]] = {
+        HTTPException: _refused,
+        FileFormatError: _damaged,
+    }
+    return Guard(ExceptionMiddleware(Router(routes, redirect_slashes=False), handlers), access, log)
+
+
+def _static_routes() -> list[BaseRoute]:
+    """Style and script: two texts that are read once."""
+    style = "\n".join(path.read_text(encoding="utf-8") for path in _STYLES)
+    script = (_FOLDER / "view.js").read_text(encoding="utf-8")
+
+    def view_style(request: Request) -> Response:
+        return Response(style, media_type="text/css")
+
+    def view_script(request: Request) -> Response:
+        return Response(script, media_type="text/javascript")
+
+    return [Route("/view.css", view_style), Route("/view.js", view_script)]
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """The reason of an HTTPException in words. The framework's own reasons name no part of the address."""
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
+
+
+def _damaged(request: Request, error: Exception) -> Response:
+    return PlainTextResponse("The scores file is damaged at this film. `cxrscore verify` tells more.\n", 500)

@@ -1,0 +1,189 @@
+"""The pixels of films: decoded on demand in worker processes with the limits of scoring. A film is named by its row."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.errors import CxrscoreError, InputError
+from cxrscore.images import DecoderPool, LoadedFilm, Preprocessing, Status, thumbnail
+from cxrscore.images.codecs import cv2
+from cxrscore.images.film import Pixels
+from cxrscore.io.untrusted_names import is_plain_relative_path
+from cxrscore.remote import PathOrUrl, RemotePath
+from cxrscore.scorefile.by_row import ScoresByRow
+from cxrscore.viewer.film_index import Recent
+
+LONGEST_SIDE = 4096
+"""Longer side of a film that is sent, pixels."""
+PICTURE_SIDE = 1024
+"""Longer side of a film in a browser without JavaScript, pixels."""
+THUMBNAIL_SIDE = 96
+WORKERS = 2
+WAITING = 32
+"""Requests that may wait for a film at a time."""
+KEPT_BYTES = 48 << 20
+"""Bytes of the films that are kept after they were decoded."""
+KEPT_THUMBNAILS = 2000
+_HASHED = re.compile(r"[0-9a-f]{64}|row \d+")
+
+
+class NoFilmError(Exception):
+    """There is no picture of a film; the text says why, and what to do."""
+
+
+class BusyError(Exception):
+    """Too many films are asked for at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmPixels:
+    """A decoded film [H,W], black 0, and whether its file has the SHA-256 that the scores file says."""
+
+    pixels: Pixels
+    note: str
+    same_bytes: bool
+
+
+class FilmFiles:
+    """The films of a scores file in a folder, an archive or a bucket; safe to use from several threads.
+
+    Parameters
+    ----------
+    scores : ScoresByRow
+        Paths and digests of the films.
+    films : path, URL or None
+        The folder that was scored, or an archive with the same paths; None: only thumbnails of the file are shown.
+    """
+
+    def __init__(self, scores: ScoresByRow, films: PathOrUrl | None) -> None:
+        self._scores, self._films = scores, films
+        self._is_archive = isinstance(films, Path) and films.is_file()
+        # Whatever the run that made the scores refused by its modality can be looked at.
+        self._pool = DecoderPool(WORKERS, Preprocessing(size=THUMBNAIL_SIDE), any_modality=True)
+        self._places = threading.BoundedSemaphore(WAITING)
+        self._thumbnails: Recent[int, bytes] = Recent(KEPT_THUMBNAILS)
+        self._films_kept: dict[int, FilmPixels] = {}
+        self._turn = threading.Lock()
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._pool.close()
+
+    @property
+    def are_named(self) -> bool:
+        """Whether it is known where the films are."""
+        return self._films is not None
+
+    def location(self, row: int) -> PathOrUrl:
+        """Where the film of a row is. NoFilmError if that is not known."""
+        path = self._scores.path[row]
+        if self._films is None:
+            raise NoFilmError("The films are not named. Start the command with --films, the folder that was scored.")
+        if _HASHED.fullmatch(path):
+            raise NoFilmError("The scores were made with --anonymize-paths: the file does not say where the film is.")
+        if not is_plain_relative_path(path):
+            raise NoFilmError("Its path in the scores file leads out of the folder. It is not opened.")
+        if self._is_archive and isinstance(self._films, Path):
+            return self._films.parent / path if path.startswith(f"{self._films.name}/") else self._films / path
+        return self._films / path
+
+    def has_thumbnail(self, row: int) -> bool:
+        """Whether there may be a thumbnail of a film."""
+        return self._scores.has_thumbnail(row) or (self._films is not None and self._scores.status[row] == Status.OK)
+
+    def thumbnail(self, row: int) -> bytes:
+        """A small picture of a film as JPEG: from the scores file, else from the film. NoFilmError, BusyError."""
+        kept = self._thumbnails.recall(row)
+        if kept is not None:
+            return kept
+        stored = self._scores.thumbnail(row)
+        if stored is None:
+            with self._place():
+                found = self._pool.prepare(self.location(row))
+            stored = thumbnail(_pixels(found), THUMBNAIL_SIDE)
+        else:
+            stored = thumbnail(stored, THUMBNAIL_SIDE)
+        return self._thumbnails.keep(row, encoded(stored))
+
+    def film(self, row: int) -> FilmPixels:
+        """A film, reduced to LONGEST_SIDE. NoFilmError, BusyError."""
+        with self._turn:
+            kept = self._films_kept.pop(row, None)
+            if kept is not None:
+                self._films_kept[row] = kept
+                return kept
+        with self._place():
+            found = self._pool.load_whole(self.location(row), LONGEST_SIDE)
+        film = FilmPixels(
+            pixels=_pixels(found),
+            note=found.film.message,
+            same_bytes=self._scores.sha256(row) in ("", found.film.sha256),
+        )
+        self._keep(row, film)
+        return film
+
+    def picture(self, row: int) -> bytes:
+        """A film as JPEG of 8 bits: the film itself, else the thumbnail of the scores file. NoFilmError, BusyError."""
+        stored = self._scores.thumbnail(row)
+        try:
+            pixels = self.film(row).pixels
+        except NoFilmError:
+            if stored is None:
+                raise
+            pixels = stored
+        return encoded(eight_bits(pixels, PICTURE_SIDE))
+
+    def _keep(self, row: int, film: FilmPixels) -> None:
+        with self._turn:
+            self._films_kept[row] = film
+            while sum(one.pixels.nbytes for one in self._films_kept.values()) > KEPT_BYTES:
+                self._films_kept.pop(next(iter(self._films_kept)))
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            raise BusyError
+        try:
+            yield
+        finally:
+            self._places.release()
+
+
+def check_films(films: PathOrUrl) -> None:
+    """InputError unless films are a folder, an archive or a URL."""
+    if not isinstance(films, RemotePath) and not films.exists():
+        raise InputError(f"there is no folder or archive {films}; expected the folder that was scored")
+
+
+def _pixels(found: LoadedFilm) -> Pixels:
+    if found.pixels is None:
+        missing = found.film.status == Status.UNREADABLE
+        advice = " Is --films the folder that was scored?" if missing else ""
+        raise NoFilmError(f"The film cannot be shown: {found.film.message}.{advice}")
+    return found.pixels
+
+
+def eight_bits(pixels: Pixels, longest: int) -> NDArray[np.uint8]:
+    """A film [H,W] with 8 bits, its longer side at most this many pixels."""
+    height, width = pixels.shape
+    share = min(1.0, longest / max(height, width))
+    small = cv2.resize(
+        pixels, (max(1, round(width * share)), max(1, round(height * share))), interpolation=cv2.INTER_AREA
+    )
+    return np.asarray((small.astype(np.uint32) + 128) // 257 if small.dtype == np.uint16 else small, np.uint8)
+
+
+def encoded(pixels: NDArray[np.uint8]) -> bytes:
+    """A grey picture as JPEG."""
+    done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    if not done:
+        raise CxrscoreError("a picture could not be encoded")
+    return bytes(data)

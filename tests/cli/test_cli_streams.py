@@ -79,7 +79,6 @@ _SCORED = {
     "notes": [],
     "unreadable_paths": [],
     "other_files": {},
-    "output_written": False,
     "film_list_changed": False,
 }
 _MERGED = {"films": 1, "failed": 0, "merged_files": 1, "seconds": 0.0, "output": "o"}

@@ -74,6 +74,16 @@ _IMPORTED = {
     "notes": [],
 }
 _SCORED = {
+    "n_films": 0,
+    "scored": 0,
+    "seconds": 0.0,
+    "backend": "b",
+    "partition": "",
+    "has_leakage": False,
+    "not_held_out": [],
+    "noted_films": 0,
+    "film_notes": {},
+    "output": "new.h5",
     "failed": [],
     "failed_statuses": [],
     "notes": [],

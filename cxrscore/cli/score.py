@@ -195,8 +195,6 @@ def _print_summary(result: ScoreResult, quiet: bool, verbose: bool) -> None:
         print_line(f"films may be missing: {more:,} more could not be read; -v names them", quiet)
     if others := OtherFiles.from_record(result.other_files).sentence():
         print_line(others, quiet)
-    if not result.output_written:
-        return
     of = f" of partition {result.partition}" if result.partition else ""
     done = f"{result.scored} of {result.n_films} films{of} scored by backend {result.backend}"
     print_line(f"{done} in {result.seconds:.0f} s", quiet)

@@ -197,7 +197,7 @@ def open_run(
     InputError if the output or its run folder are of a run with other inputs, naming the differences; WriteError if
     the folder cannot be written.
     """
-    if not paths or not findings:
+    if not (paths or fingerprint.get("partition")) or not findings:
         raise InputError(f"nothing to score into {output}: {len(paths)} films, {len(findings)} findings")
     manifest = Manifest(paths=tuple(paths), findings=tuple(findings), given=dict(fingerprint))
     make_folder(output.parent)

@@ -20,7 +20,7 @@ from cxrscore.models.ensemble_file import with_members
 from cxrscore.models.model_file import ModelFile
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import RemotePath
-from cxrscore.scorefile import Manifest, Partition, Run, may_replace, open_run, read_films, read_provenance
+from cxrscore.scorefile import Partition, Run, may_replace, open_run, read_films, read_provenance
 from cxrscore.scoring.distributed import dispatch_shards, probe_worker
 from cxrscore.scoring.finalize import make_provenance, merge_shards, other_files, unreadable_messages
 from cxrscore.scoring.inference import Scorer, golden_difference, runtime_info
@@ -47,8 +47,6 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
     started = time.monotonic()
     _check_output(options)
     files, found = load_models(options), require_films(options.films)
-    if options.partition and not options.partition.rows(len(found.paths)):
-        return _nothing(options, files, options.partition, len(found.paths))
     if finished := finished_run(options, files, found):
         check_same_films(options, finished)
         notes, told = update_labels(options, files, found, finished)
@@ -156,28 +154,3 @@ def _not_held_out(provenance: Mapping[str, Any], films: int) -> tuple[str, ...]:
     """Sentences on the films that the output says the models were trained on."""
     records = get_nested(provenance, "not_held_out")
     return tuple(describe_not_held_out(one, films) for one in records) if isinstance(records, list) else ()
-
-
-def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], partition: Partition, films: int) -> ScoreResult:
-    """The result of a partition without shards, if there are more partitions than shards: no file is written, and
-    none is missing."""
-    shards = len(Manifest(paths=("",) * films, findings=(), given={}).shards)
-    note = (
-        f"partition {partition} has no films: {films} films are divided into {shards} shards, so only "
-        f"{shards} partitions have any. Merge the files of the others."
-    )
-    return ScoreResult(
-        output=options.output,
-        n_films=0,
-        scored=0,
-        failed=(),
-        computed=0,
-        seconds=0.0,
-        backend=options.backend or "",
-        models=tuple(file.sha256 for file in files),
-        tta=max(1, options.tta),
-        notes=(note,),
-        unreadable_paths=(),
-        partition=str(partition),
-        output_written=False,
-    )

@@ -33,7 +33,7 @@ def merge_shards(run: Run, job: RunContext, provenance: dict[str, Any], small: T
     paths = job.paths
     columns = [run.read_columns(k, "films/sha256", "films/status", "scores/prob") for k in range(len(run.shards))]
     hashes = [digest.decode() for shard in columns for digest in shard["films/sha256"].tolist()]
-    prob = np.concatenate([shard["scores/prob"] for shard in columns])
+    prob = np.concatenate([np.zeros((0, len(job.findings)), np.float32), *(one["scores/prob"] for one in columns)])
     scored = sum(int((shard["films/status"] == Status.OK).sum()) for shard in columns)
     provenance["films"] |= {"scored": scored, "failed": len(paths) - scored}
     mark_public_films(job, provenance)

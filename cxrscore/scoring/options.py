@@ -242,8 +242,6 @@ class ScoreResult:
         Whether films were added to the folder, or removed from it, since the run began.
     partition : str
         Partition of the films that was scored, as i/n; "" for all films.
-    output_written : bool
-        False if the partition has no film, so no file was written.
     """
 
     output: PathOrUrl
@@ -267,4 +265,3 @@ class ScoreResult:
     labels_joined: bool = False
     film_list_changed: bool = False
     partition: str = ""
-    output_written: bool = True

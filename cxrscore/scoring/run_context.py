@@ -154,7 +154,7 @@ class RunContext:
         """The labels float32 [n,C] of films to score, by row; NaN if unknown."""
         if self.labels is None:
             return np.full((len(rows), len(self.findings)), np.nan, np.float32)
-        return self.labels.of(self.findings, np.asarray(rows) + self.file_list.rows.start)
+        return self.labels.of(self.findings, np.asarray(rows, np.intp) + self.file_list.rows.start)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Export of scores as CSV, JSON, Parquet and DICOM structured reports, and of models as ONNX."""
+"""Export of scores as CSV, JSON, Parquet and DICOM objects, and of models as ONNX."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from cxrscore.errors import InputError
 from cxrscore.export.codes import FindingCode, finding_code
 from cxrscore.export.csv_file import csv_pieces, is_plain_csv
+from cxrscore.export.dicom.writer import write_objects
 from cxrscore.export.json_file import FORMAT, json_pieces
 from cxrscore.export.onnx_model import OnnxOptions, OnnxResult, export_onnx, onnx_bytes
-from cxrscore.export.options import KINDS, ExportOptions, ExportResult
+from cxrscore.export.options import DICOM, KINDS, ExportOptions, ExportResult
 from cxrscore.export.parquet import is_own_parquet, parquet_bytes
-from cxrscore.export.reports import write_reports
 from cxrscore.images import Status
 from cxrscore.io import atomic_write
 from cxrscore.io.atomic import cannot_write, write_all
@@ -47,7 +47,7 @@ __all__ = [
 
 
 def export_scores(scores: Scores, options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
-    """Exports scores to a file (CSV, JSON or Parquet), or to a folder of DICOM structured reports.
+    """Exports scores to a file (CSV, JSON or Parquet), or to a folder of DICOM objects.
 
     Each file is written atomically.
 
@@ -58,7 +58,7 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = n
     options : ExportOptions
         Format, output and settings of the export.
     progress : callable, optional
-        Called with a text, the number of written reports and their total.
+        Called with a text, the number of films that are done and their total.
 
     Returns
     -------
@@ -80,8 +80,8 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = n
     440
     """
     kind, output = options.chosen_kind(), options.output
-    if kind == "dicom-sr":
-        return write_reports(scores, options, progress)
+    if kind in DICOM:
+        return write_objects(scores, options, progress)
     check_output(output, EXPORTS[kind], inputs=options.inputs, overwrite=options.overwrite)
     _write(output, export_pieces(scores, options))
     return ExportResult(
@@ -94,7 +94,7 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = n
 
 
 def export_pieces(scores: Scores, options: ExportOptions) -> Iterator[bytes]:
-    """The bytes of an export that is one file. InputError as export_scores, and for dicom-sr."""
+    """The bytes of an export that is one file. InputError as export_scores, and for DICOM objects."""
     kind = options.chosen_kind()
     if kind == "csv":
         return csv_pieces(scores, layout=options.layout, every=options.every_column)
@@ -102,7 +102,7 @@ def export_pieces(scores: Scores, options: ExportOptions) -> Iterator[bytes]:
         return json_pieces(scores)
     if kind == "parquet":
         return iter([parquet_bytes(scores)])
-    raise InputError("DICOM reports are one file per film: name a folder with --output")
+    raise InputError("DICOM objects are many files: name a folder with --output")
 
 
 def _write(path: Path, pieces: Iterator[bytes]) -> None:

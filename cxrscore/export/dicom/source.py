@@ -1,4 +1,4 @@
-"""The attributes of a DICOM film that a report needs: its UIDs and, only on request, patient data."""
+"""The attributes of a DICOM film that its objects need: its UIDs, its size and, if requested, patient data."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ PATIENT = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
-"""Attributes of the modules Patient and General Study of PS3.3 that are copied only with --with-patient."""
+"""Attributes of the modules Patient and General Study of PS3.3, by which an archive files. They are copied, or none is:
+see ExportOptions.copies_patient."""
 _RAISED = (
     *(AttributeError, EOFError, LookupError, OSError, RuntimeError, StopIteration, TypeError, ValueError, struct.error),
 )
 """Exceptions of pydicom for damaged elements."""
 _UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
+_NUMBER = re.compile(r"[1-9][0-9]{0,5}")
 
 
 class SourceError(Exception):
-    """A film cannot be the source of a report. Raised and caught inside this package; its text never quotes the
+    """A film cannot be the source of an object. Raised and caught inside this package; its text never quotes the
     film."""
 
 
@@ -40,6 +42,7 @@ class DicomSource:
 
     study, series, sop_class, instance  its UIDs
     patient                             texts by the keywords of PATIENT; empty unless requested
+    number                              its Instance Number; 1 if it has none, or an unusual one
     """
 
     study: str
@@ -47,29 +50,35 @@ class DicomSource:
     sop_class: str
     instance: str
     patient: Mapping[str, str]
+    number: int = 1
 
 
 def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
     """Reads only these attributes; SourceError if one is missing or invalid."""
     pydicom = module("pydicom")
-    wanted = [*_UIDS, *(PATIENT if with_patient else ())]
+    wanted = [*_UIDS, "InstanceNumber", *(PATIENT if with_patient else ())]
     try:
         with quiet():
             found = pydicom.dcmread(BytesIO(data), force=True, stop_before_pixels=True, specific_tags=wanted)
             uids = {name: str(found.get(name) or "") for name in _UIDS}
-            patient = {name: str(found[name].value) for name in PATIENT if with_patient and found.get(name)}
+            patient = {name: found[name] for name in PATIENT if with_patient and found.get(name)}
+            several = [name for name, element in patient.items() if element.VM > 1]
+            number = str(found.get("InstanceNumber") or "").strip()
     except (*_RAISED, module("pydicom.errors").InvalidDicomError) as error:
         # The message may quote the file, so only the type is reported, without the exception chain.
         raise SourceError(f"it cannot be read as DICOM ({type(error).__name__})") from None
     for name, uid in uids.items():
         if not _UID.fullmatch(uid):
-            raise SourceError(f"it has no usable {name}, by which a report names its film")
+            raise SourceError(f"it has no usable {name}, by which an object refers to its film")
+    if several:  # which of the values is the patient's is not known
+        raise SourceError(f"its {several[0]} has several values, expected one")
     return DicomSource(
         study=uids["StudyInstanceUID"],
         series=uids["SeriesInstanceUID"],
         sop_class=uids["SOPClassUID"],
         instance=uids["SOPInstanceUID"],
-        patient=patient,
+        patient={name: str(element.value) for name, element in patient.items()},
+        number=int(number) if _NUMBER.fullmatch(number) else 1,
     )
 
 
@@ -79,7 +88,7 @@ def module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         package = name.partition(".")[0]
-        raise InputError(f"DICOM reports need {package}, which is not installed. Install it with: {INSTALL}") from None
+        raise InputError(f"DICOM objects need {package}, which is not installed. Install it with: {INSTALL}") from None
 
 
 @contextmanager

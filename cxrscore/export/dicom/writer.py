@@ -1,0 +1,205 @@
+"""The DICOM objects of a scores file: film by film, each passed to a sink."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from cxrscore.errors import InputError, WriteError
+from cxrscore.export.dicom.algorithm import algorithm_of, explainer_of, fit_of
+from cxrscore.export.dicom.map_choice import MapChoice
+from cxrscore.export.dicom.objects import Algorithm, DicomFilm, DicomObject, FilmScores, StudyFilm
+from cxrscore.export.dicom.source import SourceError, module, read_source
+from cxrscore.export.dicom.structured_report import structured_reports
+from cxrscore.export.json_file import plain_values
+from cxrscore.export.object_kinds import OBJECT_KINDS, SR, ObjectKind
+from cxrscore.export.options import ExportOptions, ExportResult
+from cxrscore.images import Status, film_digest, find_films, read_bytes
+from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
+from cxrscore.io.outputs import check_output, output_kind_with_marks
+from cxrscore.io.strict_json import unicode_text
+from cxrscore.io.untrusted_names import is_plain_relative_path
+from cxrscore.models.calibration import describe_probabilities
+from cxrscore.progress import Progress
+from cxrscore.remote import PathOrUrl, RemotePath
+from cxrscore.scorefile import Scores
+
+FILE = output_kind_with_marks("an object of `cxrscore export`", b"DICM", b"cxrscore")
+
+OfFilm: TypeAlias = Callable[[DicomFilm, ExportOptions], Iterator[DicomObject]]
+OfStudy: TypeAlias = Callable[[Sequence[StudyFilm], Algorithm, ExportOptions], Iterator[DicomObject]]
+
+FILM_KINDS: Mapping[str, OfFilm] = {SR.name: structured_reports}
+"""What makes the objects of one film, by kind; SourceError for a film that cannot have them. With every other kind
+goes on."""
+STUDY_KINDS: Mapping[str, OfStudy] = {}
+"""What makes the objects of one study from its films, after the last film of the scores file, by kind."""
+
+
+class Sink(Protocol):
+    """Where objects go: one by one, so that memory holds one film."""
+
+    def put(self, made: DicomObject) -> None:
+        """Stores an object; CxrscoreError if that fails for good."""
+
+
+class FolderSink:
+    """A folder with a file for each object, named by its UID, written atomically."""
+
+    def __init__(self, options: ExportOptions) -> None:
+        self._options = options
+        films = options.films
+        if isinstance(films, Path) and options.output.resolve().is_relative_to(films.resolve()):
+            raise InputError(
+                f"{options.output} is inside {films}: the objects would be read as films. Name a folder outside of it."
+            )
+        make_folder(options.output)
+        try:
+            if any(options.output.iterdir()) and not options.overwrite:
+                raise InputError(f"{options.output} is not empty. Name a new folder, or add --overwrite.")
+        except OSError as error:
+            raise WriteError(f"cannot list the folder {options.output}: {error.strerror}") from error
+
+    def put(self, made: DicomObject) -> None:
+        path = self._options.output / f"{made.uid}.dcm"
+        check_output(path, FILE, inputs=self._options.inputs, overwrite=self._options.overwrite)
+        atomic_write_bytes(path, made.data)
+
+
+@dataclass(kw_only=True)
+class _Tally:
+    """What happened so far: films with objects, objects by kind, failures of films, and what was left out and why."""
+
+    films: int = 0
+    objects: Counter[str] = field(default_factory=Counter)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def write_objects(
+    scores: Scores, options: ExportOptions, progress: Progress, open_sink: Callable[[ExportOptions], Sink] = FolderSink
+) -> ExportResult:
+    """Makes the objects of all films and passes them to a sink, which is opened when nothing more can be wrong with the
+    options. InputError if no film can have objects."""
+    if options.films is None:
+        raise InputError(
+            "a DICOM object names its film by UIDs that only the film contains: name the folder or URL with --films"
+        )
+    rows = [row for row, code in enumerate(scores.films.status) if code == Status.OK]
+    dicom = [row for row in rows if scores.films.kind[row] == "dicom"]
+    if not dicom:
+        raise InputError(
+            f"none of the {len(rows)} scored films is DICOM, and only a DICOM film has the UIDs that an object refers "
+            "to. Export as csv, json or parquet."
+        )
+    module("highdicom")  # if it is missing, this is reported before anything is written
+    writer = _Writer(scores, options)
+    films = _films(scores, dicom, options.films)
+    sink = open_sink(options)
+    for done, (row, film) in enumerate(zip(dicom, films, strict=True), start=1):
+        writer.write_film(row, film, sink)
+        progress("films", done, len(dicom))
+    writer.write_studies(sink)
+    tally = writer.tally
+    return ExportResult(
+        output=options.output,
+        format=options.chosen_kind(),
+        films=tally.films,
+        unscored=len(scores.films.path) - len(rows),
+        files=sum(tally.objects.values()),
+        skipped=len(rows) - len(dicom),
+        probabilities=describe_probabilities(scores.provenance),
+        failed=tuple(tally.failed),
+        objects=dict(tally.objects),
+        left_out=dict(tally.left_out),
+    )
+
+
+def _films(scores: Scores, rows: list[int], folder: PathOrUrl) -> Iterator[PathOrUrl | None]:
+    """The location of each film; for anonymized paths, the hash of each film in the folder finds it."""
+    if any(scores.films.path[row] == scores.films.sha256[row] for row in rows):
+        places = {film_digest(folder / path): path for path in find_films(folder).paths}
+        names = [places.get(scores.films.sha256[row]) for row in rows]
+    elif isinstance(folder, RemotePath):  # listing an archive of studies takes long, and says no more than reading
+        names = [path if is_plain_relative_path(path) else None for path in (scores.films.path[row] for row in rows)]
+    else:
+        there = set(find_films(folder).paths)
+        names = [scores.films.path[row] if scores.films.path[row] in there else None for row in rows]
+    return (None if name is None else folder / name for name in names)
+
+
+class _Writer:
+    """Makes the objects of films, and remembers of each film what the kinds of its study need, and of each study the
+    name of a film for messages."""
+
+    def __init__(self, scores: Scores, options: ExportOptions) -> None:
+        self._scores, self._options = scores, options
+        self._kinds = [OBJECT_KINDS[name] for name in options.chosen_objects()]
+        self._algorithm = algorithm_of(scores.provenance)
+        self._explainer, self._fit = explainer_of(scores.provenance), fit_of(scores.provenance)
+        self._choice = MapChoice(scores, options.maps_of) if any(kind.with_maps for kind in self._kinds) else None
+        self._studies: defaultdict[str, list[StudyFilm]] = defaultdict(list)
+        self._names: dict[str, str] = {}
+        self.tally = _Tally()
+
+    def write_film(self, row: int, place: PathOrUrl | None, sink: Sink) -> None:
+        name, before = unicode_text(self._scores.films.path[row]), sum(self.tally.objects.values())
+        try:
+            film = self._film(row, place)
+        except SourceError as error:
+            self.tally.failed.append((name, str(error)))
+            return
+        for kind in self._kinds:
+            if kind.name in FILM_KINDS:
+                try:
+                    self._put(kind, FILM_KINDS[kind.name](film, self._options), sink)
+                except SourceError as error:
+                    reason = f"no {kind.title}: {error}" if len(self._kinds) > 1 else str(error)
+                    self.tally.failed.append((name, reason))
+        if any(kind.name in STUDY_KINDS for kind in self._kinds):
+            self._names.setdefault(film.source.study, name)
+            self._studies[film.source.study].append(StudyFilm(source=film.source, scores=film.scores))
+        self.tally.films += sum(self.tally.objects.values()) > before
+
+    def write_studies(self, sink: Sink) -> None:
+        for study, films in self._studies.items():
+            for kind in self._kinds:
+                if kind.name in STUDY_KINDS:
+                    try:
+                        self._put(kind, STUDY_KINDS[kind.name](films, self._algorithm, self._options), sink)
+                    except SourceError as error:
+                        self.tally.failed.append((f"the study of {self._names[study]}", f"no {kind.title}: {error}"))
+
+    def _put(self, kind: ObjectKind, made: Iterator[DicomObject], sink: Sink) -> None:
+        for one in made:
+            sink.put(one)
+            self.tally.objects[kind.name] += 1
+
+    def _film(self, row: int, place: PathOrUrl | None) -> DicomFilm:
+        data = None if place is None else read_bytes(place)
+        if data is None:
+            raise SourceError("it is not in the folder, or cannot be read")
+        digest = sha256_bytes(data)
+        if digest != self._scores.films.sha256[row]:
+            raise SourceError("it has changed since it was scored")
+        scores = self._scores
+        scored = FilmScores(
+            sha256=digest,
+            probs=dict(zip(scores.findings, plain_values(scores.prob[row]), strict=True)),
+            thresholds=dict(zip(scores.findings, plain_values(scores.thresholds), strict=True)),
+        )
+        maps, without = ({}, ()) if self._choice is None else self._choice.chosen(row, scored)
+        if without:
+            self.tally.left_out["the scores file has no map of them (`score --heatmaps`)"] += len(without)
+        return DicomFilm(
+            data=data,
+            source=read_source(data, with_patient=self._options.copies_patient()),
+            scores=scored,
+            maps=maps,
+            algorithm=self._algorithm,
+            explainer=self._explainer,
+            fit=self._fit,
+        )

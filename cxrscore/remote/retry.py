@@ -24,6 +24,14 @@ _LASTING = (NotImplementedError, ValueError, TypeError, IsADirectoryError, NotAD
 T = TypeVar("T")
 
 
+class TransferError(Exception):
+    """A failed request, with its reason in fixed words. Raised and caught inside this package."""
+
+    def __init__(self, reason: str, *, passing: bool, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.passing, self.status = reason, passing, status
+
+
 class CutShortError(Exception):
     """A transfer ended early. Raised and caught inside this package."""
 
@@ -50,6 +58,8 @@ def with_retries(where: RemotePath, attempt: Callable[[], T], seconds: float = f
 
 def classify_error(error: Exception) -> tuple[str, bool]:
     """The reason of a failure in fixed words, and whether it is temporary."""
+    if isinstance(error, TransferError):
+        return error.reason, error.passing
     status = status_of(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return "there is nothing at this URL", False

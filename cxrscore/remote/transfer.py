@@ -156,6 +156,11 @@ def upload(source: Path, target: RemotePath) -> None:
 
 def check_writable(target: RemotePath) -> None:
     """InputError for a target that cannot be written."""
+    if target.dicomweb:
+        raise InputError(
+            f"{target} is a DICOMweb service, which stores DICOM objects only; give a local path, or a URL such as "
+            "s3://bucket/out.h5"
+        )
     if target.web:
         raise InputError(
             f"{target} is on a web server, which is read-only; give a local path, or a URL such as s3://bucket/out.h5"

@@ -1,15 +1,22 @@
 """FHIR bundles: valid for fhir.resources, about the right film, the same at each run, of nobody by default."""
 
 import json
+import stat
+import sys
 from dataclasses import replace
 
 import pytest
+from corpus_bytes import dicom
+from few_scores import NAN, few_scores
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrscore.export.dicom_sr import Algorithm, FilmScores
-from cxrscore.export.fhir import LOCAL_SYSTEM, ScoredFilm, bundle_bytes, film_bundle
-from cxrscore.export.source import DicomSource, SourceError
+from cxrscore.errors import InputError
+from cxrscore.export import ExportOptions, export_scores
+from cxrscore.export.dicom.objects import Algorithm, FilmScores
+from cxrscore.export.dicom.source import DicomSource, SourceError
+from cxrscore.export.fhir.bundle import LOCAL_SYSTEM, ScoredFilm, bundle_bytes, film_bundle
+from cxrscore.io import sha256_bytes
 
 bundles = pytest.importorskip("fhir.resources.R4B.bundle")
 
@@ -34,6 +41,13 @@ SCORED = FilmScores(
     thresholds={"Mass": 0.3, "Hernia": None, "Effusion": 0.5},
 )
 FILM = ScoredFilm(name="a/b.dcm", modality="DX", source=SOURCE, scored=SCORED)
+DICOM_FILM = dicom(
+    PatientName="Urnotme^Zacharias",
+    StudyInstanceUID="1.2.826.1.1",
+    SeriesInstanceUID="1.2.826.1.2",
+    SOPClassUID="1.2.840.10008.5.1.4.1.1.1.1",
+    SOPInstanceUID="1.2.826.1.3",
+)
 ALGORITHM = Algorithm(
     network="tinycnn", model="ab" * 32, parameters=("backend: torch", "Probabilities are calibrated."), created=None
 )
@@ -218,8 +232,77 @@ def test_any_text_gives_a_bundle_that_fhir_takes(finding, name, network, paramet
     assert found["Observation"][0]["valueQuantity"]["value"] == 1e-7
 
 
-def test_a_probability_that_is_missing_says_so():
-    found = resources(replace(FILM, scored=replace(SCORED, probs={"Mass": None})))
-    assert coded(found["Observation"][0]["dataAbsentReason"]) == [
-        ("http://terminology.hl7.org/CodeSystem/data-absent-reason", "unknown")
-    ]
+# --- the folder
+
+
+def export(folder, given=None, **options):
+    output = folder / options.pop("name", "bundles")
+    result = export_scores(given or scored_folder(), ExportOptions(output=output, kind="fhir", **options))
+    return result, sorted(output.iterdir())
+
+
+def scored_folder(**changed):
+    digests = {"sha256": (sha256_bytes(DICOM_FILM), sha256_bytes(b"png"), sha256_bytes(b"cut short"))}
+    return few_scores(["a.dcm", "b.png", "c.dcm"], prob=((0.25, 0.5), (0.1, 0.9), (NAN, NAN)), **{**digests, **changed})
+
+
+@pytest.fixture
+def films(tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "a.dcm").write_bytes(DICOM_FILM)
+    return folder
+
+
+def test_each_scored_film_has_a_file_that_loads(films):
+    result, files = export(films.parent, films=films)
+    assert (result.files, result.films, result.unscored, result.failed) == (2, 2, 1, ())
+    studies = set()
+    for path in files:
+        bundle = bundles.Bundle.model_validate_json(path.read_bytes())
+        report = bundle.entry[-1].resource
+        assert path.name == f"{report.id}.json"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        studies |= {study.identifier.value for study in report.imagingStudy or ()}
+    assert studies == {"urn:oid:1.2.826.1.1"}
+    assert not [path for path in files if b"urnotme" in path.read_bytes()]
+
+
+def test_patient_data_is_copied_on_request_only(films):
+    _, files = export(films.parent, films=films, with_patient=True)
+    assert any(b'"display": "Urnotme, Zacharias"' in path.read_bytes() for path in files)
+
+
+def test_a_second_export_writes_the_same_files(films):
+    _, before = export(films.parent, films=films)
+    _, after = export(films.parent, films=films, name="again")
+    assert {path.name: path.read_bytes() for path in before} == {path.name: path.read_bytes() for path in after}
+    with pytest.raises(InputError, match=r"is not empty\..*--overwrite"):
+        export(films.parent, films=films)
+    assert len(export(films.parent, films=films, overwrite=True)[1]) == 2
+
+
+def test_films_that_are_not_dicom_need_no_folder(tmp_path):
+    result, files = export(tmp_path, few_scores(["a.png", "b.png"], prob=((0.25, 0.5), (0.1, 0.9))))
+    assert (result.files, len(files)) == (2, 2)
+    with pytest.raises(InputError, match=r"1 of the scored films are DICOM.*--films"):
+        export(tmp_path, name="other")
+
+
+def test_a_film_that_went_is_told_and_the_others_are_written(films):
+    (films / "a.dcm").unlink()
+    result, files = export(films.parent, films=films)
+    assert (result.failed, len(files)) == ((("a.dcm", "it is not in the folder, or cannot be read"),), 1)
+
+
+def test_what_fhir_does_not_take_is_told_and_not_quoted(films, capfd):
+    result, files = export(films.parent, scored_folder(modality=("ca  nary", "", "")), films=films)
+    assert result.failed == (("a.dcm", "its values do not fit FHIR (ValidationError)"),)
+    assert len(files) == 1
+    assert "nary" not in "".join(capfd.readouterr())
+
+
+def test_without_fhir_resources_the_error_says_what_to_install(films, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fhir.resources.R4B.bundle", None)
+    with pytest.raises(InputError, match=r'pip install "cxrscore\[fhir\]"'):
+        export(films.parent, films=films)

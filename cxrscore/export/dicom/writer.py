@@ -46,25 +46,28 @@ class Sink(Protocol):
         """Stores an object; CxrscoreError if that fails for good."""
 
 
+def open_folder(options: ExportOptions) -> Path:
+    """The output folder, new or empty or with ``overwrite``, and outside of the films folder."""
+    folder, films = options.place(), options.films
+    if isinstance(films, Path) and folder.resolve().is_relative_to(films.resolve()):
+        raise InputError(f"{folder} is inside {films}: its files would be read as films. Name a folder outside of it.")
+    make_folder(folder)
+    try:
+        if any(folder.iterdir()) and not options.overwrite:
+            raise InputError(f"{folder} is not empty. Name a new folder, or add --overwrite.")
+    except OSError as error:
+        raise WriteError(f"cannot list the folder {folder}: {error.strerror}") from error
+    return folder
+
+
 class FolderSink:
     """A folder with a file for each object, named by its UID, written atomically."""
 
     def __init__(self, options: ExportOptions) -> None:
-        self._options = options
-        films = options.films
-        if isinstance(films, Path) and options.output.resolve().is_relative_to(films.resolve()):
-            raise InputError(
-                f"{options.output} is inside {films}: the objects would be read as films. Name a folder outside of it."
-            )
-        make_folder(options.output)
-        try:
-            if any(options.output.iterdir()) and not options.overwrite:
-                raise InputError(f"{options.output} is not empty. Name a new folder, or add --overwrite.")
-        except OSError as error:
-            raise WriteError(f"cannot list the folder {options.output}: {error.strerror}") from error
+        self._options, self._folder = options, open_folder(options)
 
     def put(self, made: DicomObject) -> None:
-        path = self._options.output / f"{made.uid}.dcm"
+        path = self._folder / f"{made.uid}.dcm"
         check_output(path, FILE, inputs=self._options.inputs, overwrite=self._options.overwrite)
         atomic_write_bytes(path, made.data)
 
@@ -97,7 +100,7 @@ def write_objects(
         )
     module("highdicom")  # if it is missing, this is reported before anything is written
     writer = _Writer(scores, options)
-    films = _films(scores, dicom, options.films)
+    films = film_locations(scores, dicom, options.films)
     sink = open_sink(options)
     for done, (row, film) in enumerate(zip(dicom, films, strict=True), start=1):
         writer.write_film(row, film, sink)
@@ -118,7 +121,7 @@ def write_objects(
     )
 
 
-def _films(scores: Scores, rows: list[int], folder: PathOrUrl) -> Iterator[PathOrUrl | None]:
+def film_locations(scores: Scores, rows: list[int], folder: PathOrUrl) -> Iterator[PathOrUrl | None]:
     """The location of each film; for anonymized paths, the hash of each film in the folder finds it."""
     if any(scores.films.path[row] == scores.films.sha256[row] for row in rows):
         places = {film_digest(folder / path): path for path in find_films(folder).paths}
@@ -129,6 +132,26 @@ def _films(scores: Scores, rows: list[int], folder: PathOrUrl) -> Iterator[PathO
         there = set(find_films(folder).paths)
         names = [scores.films.path[row] if scores.films.path[row] in there else None for row in rows]
     return (None if name is None else folder / name for name in names)
+
+
+def read_film(scores: Scores, row: int, place: PathOrUrl | None) -> bytes:
+    """The file of a film, the same as when it was scored; SourceError if there is none."""
+    data = None if place is None else read_bytes(place)
+    if data is None:
+        raise SourceError("it is not in the folder, or cannot be read")
+    if sha256_bytes(data) != scores.films.sha256[row]:
+        raise SourceError("it has changed since it was scored")
+    return data
+
+
+def film_scores(scores: Scores, row: int) -> FilmScores:
+    """The scores of a film: all findings with a probability, as NaN has no place in an object."""
+    probs = dict(zip(scores.findings, plain_values(scores.prob[row]), strict=True))
+    return FilmScores(
+        sha256=scores.films.sha256[row],
+        probs={finding: prob for finding, prob in probs.items() if prob is not None},
+        thresholds=dict(zip(scores.findings, plain_values(scores.thresholds), strict=True)),
+    )
 
 
 class _Writer:
@@ -179,18 +202,8 @@ class _Writer:
             self.tally.objects[kind.name] += 1
 
     def _film(self, row: int, place: PathOrUrl | None) -> DicomFilm:
-        data = None if place is None else read_bytes(place)
-        if data is None:
-            raise SourceError("it is not in the folder, or cannot be read")
-        digest = sha256_bytes(data)
-        if digest != self._scores.films.sha256[row]:
-            raise SourceError("it has changed since it was scored")
-        scores = self._scores
-        scored = FilmScores(
-            sha256=digest,
-            probs=dict(zip(scores.findings, plain_values(scores.prob[row]), strict=True)),
-            thresholds=dict(zip(scores.findings, plain_values(scores.thresholds), strict=True)),
-        )
+        data = read_film(self._scores, row, place)
+        scored = film_scores(self._scores, row)
         maps, without = ({}, ()) if self._choice is None else self._choice.chosen(row, scored)
         if without:
             self.tally.left_out["the scores file has no map of them (`score --heatmaps`)"] += len(without)

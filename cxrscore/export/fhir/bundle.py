@@ -23,8 +23,8 @@ from typing import Any
 
 import cxrscore
 from cxrscore.export.codes import LOCAL, FindingCode, finding_code
-from cxrscore.export.dicom_sr import Algorithm, FilmScores
-from cxrscore.export.source import DicomSource, SourceError
+from cxrscore.export.dicom.objects import Algorithm, FilmScores
+from cxrscore.export.dicom.source import DicomSource, SourceError
 from cxrscore.io.strict_json import unicode_text
 
 NOTICE = "Research only, not for diagnosis."
@@ -164,10 +164,8 @@ def _observation(film: ScoredFilm, algorithm: Algorithm, finding: str, shared: J
     return found
 
 
-def _value(prob: float | None, threshold: float | None) -> Json:
+def _value(prob: float, threshold: float | None) -> Json:
     """The probability, and on which side of the threshold it is."""
-    if prob is None:
-        return {"dataAbsentReason": _concept(f"{_HL7}/data-absent-reason", "unknown")}
     found: Json = {"valueQuantity": _quantity(prob)}
     if threshold is not None:
         positive = prob >= threshold
@@ -201,13 +199,11 @@ def _report(film: ScoredFilm, algorithm: Algorithm, observations: list[str], sha
 
 
 def _conclusion(scored: FilmScores, algorithm: Algorithm) -> str:
-    limits = {finding: limit for finding, limit in scored.thresholds.items() if limit is not None}
     found = [
-        f"{finding_code(finding).meaning} {prob} (threshold {limits[finding]})"
-        for finding, prob in scored.probs.items()
-        if finding in limits and prob is not None and prob >= limits[finding]
+        f"{finding_code(finding).meaning} {scored.probs[finding]} (threshold {scored.thresholds[finding]})"
+        for finding in scored.above_threshold()
     ]
-    if not limits:
+    if not any(limit is not None for limit in scored.thresholds.values()):
         result = "The model has no thresholds."
     elif found:
         result = f"At or above the threshold of the model: {', '.join(found)}."

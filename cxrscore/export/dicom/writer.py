@@ -6,10 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.export.dicom.algorithm import algorithm_of, explainer_of, fit_of
+from cxrscore.export.dicom.archive_sink import ArchiveSink
 from cxrscore.export.dicom.map_choice import MapChoice
 from cxrscore.export.dicom.objects import Algorithm, DicomFilm, DicomObject, FilmScores, StudyFilm
 from cxrscore.export.dicom.source import SourceError, module, read_source
@@ -40,10 +42,31 @@ STUDY_KINDS: Mapping[str, OfStudy] = {}
 
 
 class Sink(Protocol):
-    """Where objects go: one by one, so that memory holds one film."""
+    """Where objects go: one by one, so that memory holds one film or one batch."""
 
-    def put(self, made: DicomObject) -> None:
-        """Stores an object; CxrscoreError if that fails for good."""
+    def put(self, made: DicomObject, film: str) -> None:
+        """Stores an object; ``film`` is for messages. CxrscoreError if that fails for good."""
+
+    def close(self) -> None:
+        """Stores what has not been stored; errors as put."""
+
+    @property
+    def stored(self) -> Mapping[str, int]:
+        """Number of objects by what an archive did with them; empty for a folder."""
+
+    @property
+    def failed(self) -> Sequence[tuple[str, str]]:
+        """The films of objects that were refused, with the reasons."""
+
+
+def open_sink(options: ExportOptions) -> Sink:
+    """The folder or the archive of the options, or both."""
+    places: list[Sink] = []
+    if options.stow is not None:
+        places.append(ArchiveSink(options.stow))
+    if options.output is not None or not places:
+        places.append(FolderSink(options))
+    return places[0] if len(places) == 1 else _BothSinks(places)
 
 
 def open_folder(options: ExportOptions) -> Path:
@@ -66,10 +89,39 @@ class FolderSink:
     def __init__(self, options: ExportOptions) -> None:
         self._options, self._folder = options, open_folder(options)
 
-    def put(self, made: DicomObject) -> None:
+    stored: Mapping[str, int] = MappingProxyType({})
+    failed: Sequence[tuple[str, str]] = ()
+
+    def put(self, made: DicomObject, film: str) -> None:
         path = self._folder / f"{made.uid}.dcm"
         check_output(path, FILE, inputs=self._options.inputs, overwrite=self._options.overwrite)
         atomic_write_bytes(path, made.data)
+
+    def close(self) -> None:
+        """Nothing remains to be written."""
+
+
+class _BothSinks:
+    """A folder and an archive."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = sinks
+
+    def put(self, made: DicomObject, film: str) -> None:
+        for sink in self._sinks:
+            sink.put(made, film)
+
+    def close(self) -> None:
+        for sink in self._sinks:
+            sink.close()
+
+    @property
+    def stored(self) -> Mapping[str, int]:
+        return {text: count for sink in self._sinks for text, count in sink.stored.items()}
+
+    @property
+    def failed(self) -> Sequence[tuple[str, str]]:
+        return [one for sink in self._sinks for one in sink.failed]
 
 
 @dataclass(kw_only=True)
@@ -82,9 +134,7 @@ class _Tally:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def write_objects(
-    scores: Scores, options: ExportOptions, progress: Progress, open_sink: Callable[[ExportOptions], Sink] = FolderSink
-) -> ExportResult:
+def write_objects(scores: Scores, options: ExportOptions, progress: Progress) -> ExportResult:
     """Makes the objects of all films and passes them to a sink, which is opened when nothing more can be wrong with the
     options. InputError if no film can have objects."""
     if options.films is None:
@@ -106,18 +156,20 @@ def write_objects(
         writer.write_film(row, film, sink)
         progress("films", done, len(dicom))
     writer.write_studies(sink)
+    sink.close()
     tally = writer.tally
     return ExportResult(
         output=options.output,
         format=options.chosen_kind(),
         films=tally.films,
         unscored=len(scores.films.path) - len(rows),
-        files=sum(tally.objects.values()),
+        files=sum(tally.objects.values()) if options.output is not None else 0,
         skipped=len(rows) - len(dicom),
         probabilities=describe_probabilities(scores.provenance),
-        failed=tuple(tally.failed),
+        failed=(*tally.failed, *sink.failed),
         objects=dict(tally.objects),
         left_out=dict(tally.left_out),
+        stored=sink.stored,
     )
 
 
@@ -178,7 +230,7 @@ class _Writer:
         for kind in self._kinds:
             if kind.name in FILM_KINDS:
                 try:
-                    self._put(kind, FILM_KINDS[kind.name](film, self._options), sink)
+                    self._put(kind, FILM_KINDS[kind.name](film, self._options), sink, name)
                 except SourceError as error:
                     reason = f"no {kind.title}: {error}" if len(self._kinds) > 1 else str(error)
                     self.tally.failed.append((name, reason))
@@ -191,14 +243,15 @@ class _Writer:
         for study, films in self._studies.items():
             for kind in self._kinds:
                 if kind.name in STUDY_KINDS:
+                    name = f"the study of {self._names[study]}"
                     try:
-                        self._put(kind, STUDY_KINDS[kind.name](films, self._algorithm, self._options), sink)
+                        self._put(kind, STUDY_KINDS[kind.name](films, self._algorithm, self._options), sink, name)
                     except SourceError as error:
-                        self.tally.failed.append((f"the study of {self._names[study]}", f"no {kind.title}: {error}"))
+                        self.tally.failed.append((name, f"no {kind.title}: {error}"))
 
-    def _put(self, kind: ObjectKind, made: Iterator[DicomObject], sink: Sink) -> None:
+    def _put(self, kind: ObjectKind, made: Iterator[DicomObject], sink: Sink, film: str) -> None:
         for one in made:
-            sink.put(one)
+            sink.put(one, film)
             self.tally.objects[kind.name] += 1
 
     def _film(self, row: int, place: PathOrUrl | None) -> DicomFilm:

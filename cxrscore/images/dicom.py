@@ -66,8 +66,8 @@ def open_dicom(data: bytes, *, any_modality: bool) -> tuple[Header, Callable[[],
         header = Header(
             width=int(dataset.get("Columns") or 0),
             height=int(dataset.get("Rows") or 0),
-            modality=_if_known(dataset.get("Modality"), _MODALITIES),
-            view=_if_known(dataset.get("ViewPosition"), _VIEWS),
+            modality=known_modality(dataset.get("Modality")),
+            view=known_view(dataset.get("ViewPosition")),
         )
     return header, lambda: _decode(dataset, header, any_modality=any_modality)
 
@@ -139,6 +139,16 @@ def _pydicom_reported_damage() -> Iterator[None]:
     except (*_RAISED, errors.InvalidDicomError, errors.BytesLengthException) as error:
         # The texts of these errors may quote the file, so only their type is reported and the chain is cut.
         raise FilmError(Status.DAMAGED, f"damaged: it cannot be decoded ({type(error).__name__})") from None
+
+
+def known_modality(value: Any) -> str:
+    """A Modality if it is a defined term, else ""."""
+    return _if_known(value, _MODALITIES)
+
+
+def known_view(value: Any) -> str:
+    """A View Position if it is a usual term, else ""."""
+    return _if_known(value, _VIEWS)
 
 
 def _tag_text(value: Any) -> str:

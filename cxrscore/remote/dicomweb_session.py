@@ -93,21 +93,24 @@ def open_session(where: RemotePath, *, max_bytes: int, seconds: float = READ_TIM
 class DicomwebSession(requests.Session):
     """A session whose answers have limits, and that sends credentials to one server only.
 
-    more_results: whether the last answer said that there are more results than it has (HTTP warning 299).
+    seconds       time limit of an answer; it may be set for the next request
+    received      number of bytes of all answers
+    more_results  whether the last answer said that there are more results than it has (HTTP warning 299)
+    has_login     whether it sends credentials
     """
 
     def __init__(self, where: RemotePath, max_bytes: int, seconds: float) -> None:
         super().__init__()
         self._where, self._server = where, _origin(service_url(where))
-        self.more_results = False
+        self.seconds, self.received, self.more_results = seconds, 0, False
         self.headers.update({"User-Agent": "cxrscore", "Accept-Encoding": "identity"})
-        login = _credentials(where)
+        login = credentials(where)
         self.has_login = bool(login)
         self.auth = _Login(self._server, login)
         self.max_redirects = _REDIRECTS
         self.verify = os.environ.get("SSL_CERT_FILE") or True  # REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE come first
         for scheme in _PORTS:
-            self.mount(f"{scheme}://", _Adapter(where, max_bytes, seconds))
+            self.mount(f"{scheme}://", _Adapter(where, max_bytes, self))
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """As requests does. The host is that of the URL whatever the caller set, also after a redirect."""
@@ -154,7 +157,7 @@ def _origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
 
 
-def _credentials(where: RemotePath) -> str:
+def credentials(where: RemotePath) -> str:
     """The value of the Authorization header: from the environment, ~/.netrc or the URL; "" if there are none."""
     user, password, token = (os.environ.get(name, "") for name in (USER, PASSWORD, TOKEN))
     if token and user:
@@ -181,8 +184,8 @@ def _in_url(where: RemotePath) -> tuple[str, str] | None:
 class _Adapter(HTTPAdapter):
     """Sends requests as requests does; every answer has limits on its time and bytes."""
 
-    def __init__(self, where: RemotePath, max_bytes: int, seconds: float) -> None:
-        self._where, self._max_bytes, self._seconds = where, max_bytes, seconds
+    def __init__(self, where: RemotePath, max_bytes: int, session: DicomwebSession) -> None:
+        self._where, self._max_bytes, self._session = where, max_bytes, session
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -196,7 +199,7 @@ class _Adapter(HTTPAdapter):
         return manager
 
     def _limit_time(self, manager: Any) -> None:
-        response = staticmethod(partial(_TimedResponse, seconds=self._seconds))
+        response = staticmethod(partial(_TimedResponse, session=self._session))
         timed = {"response_class": response}
         http_connection = type("TimedConnection", (urllib3.connection.HTTPConnection,), timed)
         https_connection = type("TimedTlsConnection", (urllib3.connection.HTTPSConnection,), timed)
@@ -206,13 +209,13 @@ class _Adapter(HTTPAdapter):
         }
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        options["timeout"] = (CONNECT_SECONDS, min(SILENCE, self._seconds))
+        options["timeout"] = (CONNECT_SECONDS, min(SILENCE, self._session.seconds))
         response = super().send(request, *args, **options)
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if coding != "identity":
             response.close()
             raise RemoteError(self._where, f"it compresses an answer as {coding!r:.20}, which the request forbids")
-        response.raw = _Body(response.raw, response.headers.get("Content-Length", ""), self._where, self._max_bytes)
+        response.raw = _Body(response, self._where, self._max_bytes, self._session)
         return response
 
 
@@ -220,8 +223,12 @@ class _Body:
     """The body of an answer: RemoteTooLargeError if it is too large, CutShortError if it ends before its stated end.
     All else is urllib3's."""
 
-    def __init__(self, raw: Any, stated: str, where: RemotePath, max_bytes: int) -> None:
-        self._raw, self._where, self._max_bytes = raw, where, max_bytes
+    def __init__(
+        self, response: requests.Response, where: RemotePath, max_bytes: int, session: DicomwebSession
+    ) -> None:
+        self._raw: Any = response.raw
+        self._where, self._max_bytes, self._session = where, max_bytes, session
+        stated = response.headers.get("Content-Length", "")
         self._stated = int(stated) if stated.isdecimal() and len(stated) < 20 else None
 
     def __getattr__(self, name: str) -> Any:
@@ -234,6 +241,7 @@ class _Body:
         received = 0
         for piece in self._raw.stream(min(amt, _PIECE), decode_content=decode_content):
             received += len(piece)
+            self._session.received += len(piece)
             if received > self._max_bytes:
                 self._raw.close()
                 raise self._too_large()
@@ -249,10 +257,10 @@ class _TimedResponse(http.client.HTTPResponse):
     """An answer that has to be complete, headers and body, within a number of seconds: a time limit of a socket is one
     for each of its bytes only."""
 
-    def __init__(self, sock: socket.socket, *args: Any, seconds: float, **options: Any) -> None:
+    def __init__(self, sock: socket.socket, *args: Any, session: DicomwebSession, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self.fp.close()
-        self.fp = io.BufferedReader(_TimedReader(sock, time.monotonic() + seconds))
+        self.fp = io.BufferedReader(_TimedReader(sock, time.monotonic() + session.seconds))
 
 
 class _TimedReader(io.RawIOBase):

@@ -54,6 +54,10 @@ def open_store(where: RemotePath) -> Store:
 
 
 def _store_for(where: RemotePath) -> Store:
+    if where.dicomweb:
+        from cxrscore.remote.dicomweb_store import DicomwebStore
+
+        return DicomwebStore(where)
     if where.scheme in _OBJECT_STORES and importlib.util.find_spec("obstore"):
         from cxrscore.remote.obstore_store import ObjectStore
 

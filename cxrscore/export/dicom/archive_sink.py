@@ -35,11 +35,8 @@ class ArchiveSink:
 
     def __init__(self, where: RemotePath) -> None:
         module("requests")
-        from cxrscore.remote.dicomweb_session import open_session
-        from cxrscore.remote.dicomweb_stow import MAX_ANSWER
-
         self._where = where
-        self._session: DicomwebSession = open_session(where, max_bytes=MAX_ANSWER)
+        self._open().close()  # reports invalid credentials before anything is made
         self._waiting: dict[str, tuple[DicomObject, str]] = {}
         self._bytes = 0
         self._stored: Counter[str] = Counter()
@@ -56,7 +53,6 @@ class ArchiveSink:
         """Sends the rest; errors as put."""
         if self._waiting:
             self._send()
-        self._session.close()
 
     @property
     def stored(self) -> Mapping[str, int]:
@@ -68,12 +64,20 @@ class ArchiveSink:
         """The films of refused objects, with the reasons."""
         return self._refused
 
+    def _open(self) -> DicomwebSession:
+        from cxrscore.remote.dicomweb_session import open_session
+        from cxrscore.remote.dicomweb_stow import MAX_ANSWER
+
+        return open_session(self._where, max_bytes=MAX_ANSWER)
+
     def _send(self) -> None:
+        """Sends one batch in a session of its own, so that none stays open, however the export ends."""
         from cxrscore.remote.dicomweb_stow import store_objects
 
         batch, self._waiting, self._bytes = self._waiting, {}, 0
         try:
-            outcomes = store_objects(self._session, self._where, {uid: made.data for uid, (made, _) in batch.items()})
+            with self._open() as session:
+                outcomes = store_objects(session, self._where, {uid: made.data for uid, (made, _) in batch.items()})
         except RemoteError as error:
             there = sum(count for text, count in self._stored.items() if text != REFUSED)
             raise WriteError(

@@ -70,7 +70,8 @@ FORMATS = ("csv", "json", "parquet", "dicom", "dicom-sr", "fhir", "onnx")
 @click.option(
     "--objects",
     metavar="KINDS",
-    help="For dicom: the kinds of objects, with commas between them: sr (Structured Report). [default: all]",
+    help="For dicom: the kinds of objects, with commas between them: sr (Structured Report), "
+    "ko (Key Object Selection of the films above a threshold). [default: all]",
 )
 @click.option(
     "--maps-of",

@@ -25,8 +25,9 @@ class ObjectKind:
 
 
 SR = ObjectKind(name="sr", title="Structured Report", series_number=9001, with_maps=False)
+KO = ObjectKind(name="ko", title="Key Object Selection Document", series_number=9005, with_maps=False)
 
-OBJECT_KINDS: Mapping[str, ObjectKind] = {kind.name: kind for kind in (SR,)}
+OBJECT_KINDS: Mapping[str, ObjectKind] = {kind.name: kind for kind in (SR, KO)}
 """All kinds by name, in the order in which they are written."""
 
 

@@ -24,7 +24,7 @@ from cxrscore.export.dicom.objects import (
     concept,
     finding_concept,
     finished,
-    short,
+    observer_device,
     source_dataset,
     uid,
 )
@@ -35,7 +35,6 @@ from cxrscore.export.options import ExportOptions
 _PROBABILITY = ("122157", "DCM", "Probability")
 _NO_UNIT = ("1", "UCUM", "no units")
 _ARTIFICIAL_INTELLIGENCE = ("123110", "DCM", "Artificial Intelligence")
-_DEVICE = ("121007", "DCM", "Device")
 _PROCEDURES = (("413815006", "SCT", "Chest imaging"), ("168537006", "SCT", "Plain radiography"))
 
 
@@ -61,18 +60,7 @@ def structured_report(source: DicomSource, scored: FilmScores, algorithm: Algori
 
 
 def _content(hd: Any, source: DicomSource, scored: FilmScores, algorithm: Algorithm) -> Any:
-    context = hd.sr.ObservationContext(
-        observer_device_context=hd.sr.ObserverContext(
-            observer_type=concept(_DEVICE),
-            observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-                uid=uid("device", cxrscore.__version__, algorithm.model),
-                name=MANUFACTURER,
-                manufacturer_name=MANUFACTURER,
-                model_name=short(algorithm.network or "unknown network"),
-                serial_number=algorithm.model[:64] or "unknown",
-            ),
-        )
-    )
+    context = hd.sr.ObservationContext(observer_device_context=observer_device(algorithm))
     return hd.sr.MeasurementReport(
         observation_context=context,
         procedure_reported=[concept(code) for code in _PROCEDURES],

@@ -12,12 +12,13 @@ from typing import Protocol, TypeAlias
 from cxrscore.errors import InputError, WriteError
 from cxrscore.export.dicom.algorithm import algorithm_of, explainer_of, fit_of
 from cxrscore.export.dicom.archive_sink import ArchiveSink
+from cxrscore.export.dicom.key_object import key_objects
 from cxrscore.export.dicom.map_choice import MapChoice
 from cxrscore.export.dicom.objects import Algorithm, DicomFilm, DicomObject, FilmScores, StudyFilm
 from cxrscore.export.dicom.source import SourceError, module, read_source
 from cxrscore.export.dicom.structured_report import structured_reports
 from cxrscore.export.json_file import plain_values
-from cxrscore.export.object_kinds import OBJECT_KINDS, SR, ObjectKind
+from cxrscore.export.object_kinds import KO, OBJECT_KINDS, SR, ObjectKind
 from cxrscore.export.options import ExportOptions, ExportResult
 from cxrscore.images import Status, film_digest, find_films, read_bytes
 from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
@@ -37,7 +38,7 @@ OfStudy: TypeAlias = Callable[[Sequence[StudyFilm], Algorithm, ExportOptions], I
 FILM_KINDS: Mapping[str, OfFilm] = {SR.name: structured_reports}
 """What makes the objects of one film, by kind; SourceError for a film that cannot have them. With every other kind
 goes on."""
-STUDY_KINDS: Mapping[str, OfStudy] = {}
+STUDY_KINDS: Mapping[str, OfStudy] = {KO.name: key_objects}
 """What makes the objects of one study from its films, after the last film of the scores file, by kind."""
 
 

@@ -64,7 +64,8 @@ FORMATS = ("csv", "json", "parquet", "dicom", "dicom-sr", "onnx")
 @click.option(
     "--objects",
     metavar="KINDS",
-    help="For dicom: the kinds of objects, with commas between them: sr (Structured Report). [default: all]",
+    help="For dicom: the kinds of objects, with commas between them: sr (Structured "
+    "Report), pm (Parametric Map). [default: all]",
 )
 @click.option(
     "--maps-of",
@@ -131,7 +132,7 @@ def _export_scores(file: PathOrUrl, options: dict[str, Any], *, as_json: bool, q
     print_failures("no DICOM object", result.failed, quiet=quiet)
     print_line(result.probabilities, quiet)
     for reason, count in result.left_out.items():
-        print_line(f"no object for {count} findings: {reason}", quiet)
+        print_line(f"left out, {count} findings: {reason}", quiet)
     print_line(_summary(result), quiet)
     if as_json:
         print_result(result)

@@ -70,8 +70,8 @@ FORMATS = ("csv", "json", "parquet", "dicom", "dicom-sr", "fhir", "onnx")
 @click.option(
     "--objects",
     metavar="KINDS",
-    help="For dicom: the kinds of objects, with commas between them: sr (Structured Report), "
-    "ko (Key Object Selection of the films above a threshold). [default: all]",
+    help="For dicom: the kinds of objects, with commas between them: sr (Structured "
+    "Report), pm (Parametric Map), ko (Key Object Selection of the films above a threshold). [default: all]",
 )
 @click.option(
     "--maps-of",
@@ -144,7 +144,7 @@ def _export_scores(file: PathOrUrl, options: dict[str, Any], *, as_json: bool, q
     print_failures("no bundle" if result.format == "fhir" else "no DICOM object", result.failed, quiet=quiet)
     print_line(result.probabilities, quiet)
     for reason, count in result.left_out.items():
-        print_line(f"no object for {count} findings: {reason}", quiet)
+        print_line(f"left out, {count} findings: {reason}", quiet)
     print_line(_summary(result), quiet)
     if as_json:
         print_result(result)

@@ -25,9 +25,10 @@ class ObjectKind:
 
 
 SR = ObjectKind(name="sr", title="Structured Report", series_number=9001, with_maps=False)
+PM = ObjectKind(name="pm", title="Parametric Map", series_number=9002, with_maps=True)
 KO = ObjectKind(name="ko", title="Key Object Selection Document", series_number=9005, with_maps=False)
 
-OBJECT_KINDS: Mapping[str, ObjectKind] = {kind.name: kind for kind in (SR, KO)}
+OBJECT_KINDS: Mapping[str, ObjectKind] = {kind.name: kind for kind in (SR, PM, KO)}
 """All kinds by name, in the order in which they are written."""
 
 

@@ -11,7 +11,7 @@ from cxrscore.images.find import FoundFilms, find_films, find_same_file, require
 from cxrscore.images.image_cache import ImageCache
 from cxrscore.images.other_files import OtherFiles
 from cxrscore.images.prefetch import load_ahead, stream_films
-from cxrscore.images.preprocess import Preprocessing, preprocess, resize_maps, thumbnail, to_unit
+from cxrscore.images.preprocess import Preprocessing, film_in_square, preprocess, resize_maps, thumbnail, to_unit
 
 __all__ = [
     "Augmentation",
@@ -35,6 +35,7 @@ __all__ = [
     "describe_notes",
     "film_digest",
     "film_digests",
+    "film_in_square",
     "film_states",
     "find_films",
     "find_same_file",

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
-from cxrscore.images.dicom_display import displayed
+from cxrscore.images.dicom_display import Display, display_of, displayed
 from cxrscore.images.dicom_pixels import DEFLATED, EXPLICIT_LITTLE, INSTALL, layout_of, module, stored_values
 from cxrscore.images.dicom_selection import MODALITIES_WITHOUT_IMAGES, check_chest, check_pixels
 from cxrscore.images.film import MAX_BYTES, FilmError, Header, Pixels, Status, check_sides
@@ -59,17 +59,31 @@ def open_dicom(data: bytes, *, any_modality: bool) -> tuple[Header, Callable[[],
     uint8 where the film has plain 8-bit values, else uint16 over the window or the range of the stored bits.
     Both raise FilmError and nothing else.
     """
-    pydicom = module("pydicom")
     _silence_pydicom()
     with _pydicom_reported_damage():
-        dataset = pydicom.dcmread(BytesIO(_inflated(data)), force=True, specific_tags=list(_TAGS))
-        header = Header(
-            width=int(dataset.get("Columns") or 0),
-            height=int(dataset.get("Rows") or 0),
-            modality=known_modality(dataset.get("Modality")),
-            view=known_view(dataset.get("ViewPosition")),
-        )
+        dataset, header = _read(data)
     return header, lambda: _decode(dataset, header, any_modality=any_modality)
+
+
+def dicom_display(data: bytes) -> Display:
+    """How open_dicom() displays the film, for a presentation state of it. Raises FilmError and nothing else."""
+    _silence_pydicom()
+    with _pydicom_reported_damage():
+        dataset, header = _read(data)
+        check_pixels(dataset, header.modality)
+        check_sides(header)
+        return display_of(stored_values(dataset, layout_of(dataset), header), dataset)
+
+
+def _read(data: bytes) -> tuple[Any, Header]:
+    dataset = module("pydicom").dcmread(BytesIO(_inflated(data)), force=True, specific_tags=list(_TAGS))
+    header = Header(
+        width=int(dataset.get("Columns") or 0),
+        height=int(dataset.get("Rows") or 0),
+        modality=known_modality(dataset.get("Modality")),
+        view=known_view(dataset.get("ViewPosition")),
+    )
+    return dataset, header
 
 
 def _decode(dataset: Any, header: Header, *, any_modality: bool) -> tuple[Pixels, str]:

@@ -22,6 +22,7 @@ from cxrscore.explainers import enlarge
 from cxrscore.labels import Box
 from cxrscore.metrics import hard_truth
 from cxrscore.models.calibration import times_prevalence
+from cxrscore.plot_style import blend_heat
 from cxrscore.reporting.boxes import BoxAgreement, box_agreement
 from cxrscore.reporting.heatmap_choice import Choice, FindingChoices, choose_films
 from cxrscore.scorefile.data import SPLITS, Scores
@@ -34,9 +35,7 @@ VERY_WEAK = 0.1
 """A map whose largest value is a smaller fraction of that of the strongest map of its finding is called very weak: it
 is drawn with less than a tenth of the opacity, so that hardly anything is seen."""
 
-_COLOURS = matplotlib.colormaps["inferno"]  # perceptually uniform, also for colour-blind readers
-_STRONGEST = 0.75  # opacity at the top of the scale: the film must remain visible
-_BOX = (0, 229, 255)  # a colour that neither films nor _COLOURS have
+_BOX = (0, 229, 255)  # a colour that neither films nor maps have
 
 Pixels = NDArray[np.uint8]
 Boxes = Mapping[tuple[int, int], tuple[Box, ...]]
@@ -212,10 +211,7 @@ def overlay(film: Pixels, raw: Floats, scale: float) -> Pixels:
     Colour and opacity rise with the value, from transparent at 0 to the maximum at ``scale``.
     """
     strength = np.clip(enlarge(np.maximum(raw, 0), film.shape[0]) / scale, 0, 1)
-    colour = _COLOURS(0.25 + 0.75 * strength)[..., :3]
-    opacity = _STRONGEST * strength[..., None]
-    mixed = (1 - opacity) * (film[..., None] / 255) + opacity * colour
-    return np.asarray(np.rint(255 * mixed), dtype=np.uint8)
+    return blend_heat(film, strength)
 
 
 def colour_scale(width: int, height: int) -> Pixels:

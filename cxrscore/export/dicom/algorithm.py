@@ -6,7 +6,9 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from cxrscore.errors import InputError
 from cxrscore.export.dicom.objects import Algorithm
+from cxrscore.images import Preprocessing
 from cxrscore.io import sha256_bytes
 from cxrscore.io.strict_json import get_nested, get_text, provenance_models
 from cxrscore.models.calibration import describe_probabilities
@@ -47,10 +49,17 @@ def explainer_of(provenance: Mapping[str, Any]) -> str:
     return _text(provenance, "explainer", "name")
 
 
-def fit_of(provenance: Mapping[str, Any]) -> str:
-    """How films became the squares of the models: stretch, pad or crop; "" if the models differ or it is unknown."""
-    fits = {_text(model, "document", "preprocessing", "fit") for model in provenance_models(provenance)}
-    return fits.pop() if len(fits) == 1 else ""
+def preprocessing_of(provenance: Mapping[str, Any]) -> Preprocessing | None:
+    """How films became the squares of the models, of the first model; None if it is unknown, or if the models fit films
+    differently, so that places of their mean map are no places of a film."""
+    found = []
+    for model in provenance_models(provenance):
+        values = get_nested(model, "document", "preprocessing")
+        try:
+            found.append(Preprocessing.from_dict(values))
+        except (AttributeError, InputError, TypeError, ValueError):
+            return None
+    return found[0] if len({one.fit for one in found}) == 1 else None
 
 
 def _time(text: str) -> datetime.datetime | None:

@@ -21,6 +21,7 @@ from cxrscore.contract import Floats
 from cxrscore.export.codes import LOCAL, FindingCode
 from cxrscore.export.dicom.source import DicomSource, SourceError, module, quiet
 from cxrscore.export.object_kinds import ObjectKind
+from cxrscore.images import Preprocessing
 
 DESCRIPTION = "cxrscore: research only, not for diagnosis"
 MANUFACTURER = "cxrscore"
@@ -29,8 +30,8 @@ CHARACTER_SET = "ISO_IR 192"
 _DEVICE = ("121007", "DCM", "Device")
 _PROCESSING = ("109102", "DCM", "Processing Equipment")
 _NAMESPACE = uuid.UUID("6d1a6a0e-0b7c-5d0f-9a53-2c7f1a4e8b90")
-_DATES = ("InstanceCreationDate", "ContentDate", "PresentationCreationDate")
-_TIMES = ("InstanceCreationTime", "ContentTime", "PresentationCreationTime")
+_DATES = ("InstanceCreationDate", "ContentDate", "PresentationCreationDate", "DateOfSecondaryCapture")
+_TIMES = ("InstanceCreationTime", "ContentTime", "PresentationCreationTime", "TimeOfSecondaryCapture")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ class DicomFilm:
     data       the bytes of its file
     maps       the maps of the findings that get objects, by finding
     explainer  the method of the maps, such as grad-cam; "" if unknown
-    fit        how the film became the square of the model: stretch, pad or crop
+    preprocessing  how the film became the square of the model; None if that is unknown, or models differ
     """
 
     data: bytes
@@ -103,7 +104,11 @@ class DicomFilm:
     maps: Mapping[str, FindingMap]
     algorithm: Algorithm
     explainer: str
-    fit: str
+    preprocessing: Preprocessing | None
+
+    def place(self, finding: str) -> int:
+        """The place of a finding among all findings of the scores, from 1."""
+        return list(self.scores.probs).index(finding) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,14 +120,24 @@ class DicomObject:
     data: bytes
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A finding of a film that has no object of a kind, and why, in words that name neither."""
+
+    reason: str
+
+
 def uid(*parts: str) -> str:
     """A UID below 2.25 from text: PS3.5 B.2, with the name-based UUID of RFC 9562."""
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
     return f"2.25.{uuid.uuid5(_NAMESPACE, digest).int}"
 
 
-def common_attributes(kind: ObjectKind, source: DicomSource, algorithm: Algorithm) -> dict[str, Any]:
+def common_attributes(kind: ObjectKind, source: DicomSource, algorithm: Algorithm, place: int = 0) -> dict[str, Any]:
     """The arguments of the constructors of highdicom that all kinds share.
+
+    place  of the finding among all findings, from 1, for kinds with an object for each finding: it is a part of the
+           Instance Number
 
     There is one series for each kind, study, model and version, because the equipment is an attribute of the series.
     """
@@ -131,7 +146,7 @@ def common_attributes(kind: ObjectKind, source: DicomSource, algorithm: Algorith
         "series_instance_uid": uid("series", kind.name, source.study, repr(_equipment_of(algorithm))),
         "series_number": kind.series_number,
         "sop_instance_uid": _unnamed(),
-        "instance_number": source.number,
+        "instance_number": 100 * source.number + place % 100 if place else source.number,
         **_equipment_of(algorithm),
         "contributing_equipment": [
             hd.ContributingEquipment(

@@ -7,7 +7,7 @@ import logging
 import re
 import struct
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -28,6 +28,8 @@ _RAISED = (
 )
 """Exceptions of pydicom for damaged elements."""
 _UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
+_LOSSY = tuple(f"1.2.840.10008.1.2.4.{end}" for end in ("50", "51", "81", "91"))
+"""Transfer syntaxes with loss, or with the possibility of it."""
 _NUMBER = re.compile(r"[1-9][0-9]{0,5}")
 
 
@@ -43,6 +45,7 @@ class DicomSource:
     study, series, sop_class, instance  its UIDs
     patient                             texts by the keywords of PATIENT; empty unless requested
     number                              its Instance Number; 1 if it has none, or an unusual one
+    lossy                               whether its pixels were compressed with loss
     """
 
     study: str
@@ -51,18 +54,21 @@ class DicomSource:
     instance: str
     patient: Mapping[str, str]
     number: int = 1
+    lossy: bool = False
 
 
 def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
     """Reads only these attributes; SourceError if one is missing or invalid."""
     pydicom = module("pydicom")
-    wanted = [*_UIDS, "InstanceNumber", *(PATIENT if with_patient else ())]
+    wanted = [*_UIDS, "InstanceNumber", "LossyImageCompression", *(PATIENT if with_patient else ())]
     try:
         with quiet():
             found = pydicom.dcmread(BytesIO(data), force=True, stop_before_pixels=True, specific_tags=wanted)
             uids = {name: str(found.get(name) or "") for name in _UIDS}
             patient = {name: found[name] for name in PATIENT if with_patient and found.get(name)}
             several = [name for name, element in patient.items() if element.VM > 1]
+            lossy = str(found.get("LossyImageCompression") or "") == "01"
+            syntax = str(found.file_meta.get("TransferSyntaxUID") or "") if hasattr(found, "file_meta") else ""
             number = str(found.get("InstanceNumber") or "").strip()
     except (*_RAISED, module("pydicom.errors").InvalidDicomError) as error:
         # The message may quote the file, so only the type is reported, without the exception chain.
@@ -79,7 +85,21 @@ def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
         instance=uids["SOPInstanceUID"],
         patient={name: str(element.value) for name, element in patient.items()},
         number=int(number) if _NUMBER.fullmatch(number) else 1,
+        lossy=lossy or syntax in _LOSSY,
     )
+
+
+def read_attributes(data: bytes, names: Sequence[str]) -> Any:
+    """The elements of a DICOM film with these keywords, as a data set; SourceError if it cannot be read."""
+    pydicom = module("pydicom")
+    try:
+        with quiet():
+            found = pydicom.dcmread(BytesIO(data), force=True, stop_before_pixels=True, specific_tags=list(names))
+            for name in names:
+                found.get(name)  # an element is converted when it is asked for
+    except (*_RAISED, module("pydicom.errors").InvalidDicomError) as error:
+        raise SourceError(f"it cannot be read as DICOM ({type(error).__name__})") from None
+    return found
 
 
 def module(name: str) -> Any:

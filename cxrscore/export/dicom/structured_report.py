@@ -19,6 +19,7 @@ from cxrscore.export.dicom.objects import (
     DicomFilm,
     DicomObject,
     FilmScores,
+    LeftOut,
     coding_scheme,
     common_attributes,
     concept,
@@ -38,8 +39,9 @@ _ARTIFICIAL_INTELLIGENCE = ("123110", "DCM", "Artificial Intelligence")
 _PROCEDURES = (("413815006", "SCT", "Chest imaging"), ("168537006", "SCT", "Plain radiography"))
 
 
-def structured_reports(film: DicomFilm, options: ExportOptions) -> Iterator[DicomObject]:
+def structured_reports(film: DicomFilm, options: ExportOptions) -> Iterator[DicomObject | LeftOut]:
     """The report of a film."""
+    del options
     yield structured_report(film.source, film.scores, film.algorithm)
 
 

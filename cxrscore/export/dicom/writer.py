@@ -10,15 +10,16 @@ from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 from cxrscore.errors import InputError, WriteError
-from cxrscore.export.dicom.algorithm import algorithm_of, explainer_of, fit_of
+from cxrscore.export.dicom.algorithm import algorithm_of, explainer_of, preprocessing_of
 from cxrscore.export.dicom.archive_sink import ArchiveSink
 from cxrscore.export.dicom.key_object import key_objects
 from cxrscore.export.dicom.map_choice import MapChoice
-from cxrscore.export.dicom.objects import Algorithm, DicomFilm, DicomObject, FilmScores, StudyFilm
+from cxrscore.export.dicom.objects import Algorithm, DicomFilm, DicomObject, FilmScores, LeftOut, StudyFilm
+from cxrscore.export.dicom.parametric_map import parametric_maps
 from cxrscore.export.dicom.source import SourceError, module, read_source
 from cxrscore.export.dicom.structured_report import structured_reports
 from cxrscore.export.json_file import plain_values
-from cxrscore.export.object_kinds import KO, OBJECT_KINDS, SR, ObjectKind
+from cxrscore.export.object_kinds import KO, OBJECT_KINDS, PM, SR, ObjectKind
 from cxrscore.export.options import ExportOptions, ExportResult
 from cxrscore.images import Status, film_digest, find_films, read_bytes
 from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
@@ -32,10 +33,10 @@ from cxrscore.scorefile import Scores
 
 FILE = output_kind_with_marks("an object of `cxrscore export`", b"DICM", b"cxrscore")
 
-OfFilm: TypeAlias = Callable[[DicomFilm, ExportOptions], Iterator[DicomObject]]
-OfStudy: TypeAlias = Callable[[Sequence[StudyFilm], Algorithm, ExportOptions], Iterator[DicomObject]]
+OfFilm: TypeAlias = Callable[[DicomFilm, ExportOptions], Iterator[DicomObject | LeftOut]]
+OfStudy: TypeAlias = Callable[[Sequence[StudyFilm], Algorithm, ExportOptions], Iterator[DicomObject | LeftOut]]
 
-FILM_KINDS: Mapping[str, OfFilm] = {SR.name: structured_reports}
+FILM_KINDS: Mapping[str, OfFilm] = {SR.name: structured_reports, PM.name: parametric_maps}
 """What makes the objects of one film, by kind; SourceError for a film that cannot have them. With every other kind
 goes on."""
 STUDY_KINDS: Mapping[str, OfStudy] = {KO.name: key_objects}
@@ -215,7 +216,8 @@ class _Writer:
         self._scores, self._options = scores, options
         self._kinds = [OBJECT_KINDS[name] for name in options.chosen_objects()]
         self._algorithm = algorithm_of(scores.provenance)
-        self._explainer, self._fit = explainer_of(scores.provenance), fit_of(scores.provenance)
+        self._explainer = explainer_of(scores.provenance)
+        self._preprocessing = preprocessing_of(scores.provenance)
         self._choice = MapChoice(scores, options.maps_of) if any(kind.with_maps for kind in self._kinds) else None
         self._studies: defaultdict[str, list[StudyFilm]] = defaultdict(list)
         self._names: dict[str, str] = {}
@@ -250,17 +252,20 @@ class _Writer:
                     except SourceError as error:
                         self.tally.failed.append((name, f"no {kind.title}: {error}"))
 
-    def _put(self, kind: ObjectKind, made: Iterator[DicomObject], sink: Sink, film: str) -> None:
+    def _put(self, kind: ObjectKind, made: Iterator[DicomObject | LeftOut], sink: Sink, film: str) -> None:
         for one in made:
-            sink.put(one, film)
-            self.tally.objects[kind.name] += 1
+            if isinstance(one, LeftOut):
+                self.tally.left_out[f"no {kind.title}: {one.reason}"] += 1
+            else:
+                sink.put(one, film)
+                self.tally.objects[kind.name] += 1
 
     def _film(self, row: int, place: PathOrUrl | None) -> DicomFilm:
         data = read_film(self._scores, row, place)
         scored = film_scores(self._scores, row)
         maps, without = ({}, ()) if self._choice is None else self._choice.chosen(row, scored)
         if without:
-            self.tally.left_out["the scores file has no map of them (`score --heatmaps`)"] += len(without)
+            self.tally.left_out["no map in the scores file: score with a larger --heatmaps"] += len(without)
         return DicomFilm(
             data=data,
             source=read_source(data, with_patient=self._options.copies_patient()),
@@ -268,5 +273,5 @@ class _Writer:
             maps=maps,
             algorithm=self._algorithm,
             explainer=self._explainer,
-            fit=self._fit,
+            preprocessing=self._preprocessing,
         )

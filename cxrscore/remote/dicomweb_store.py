@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from cxrscore.errors import InputError, RemoteError
+from cxrscore.errors import RemoteError
 from cxrscore.remote.bounds import DicomAttributes, Entry, ListingBounds
 from cxrscore.remote.dicomweb_query import optional_library, search_filters
 from cxrscore.remote.retry import CutShortError, TransferError, with_retries

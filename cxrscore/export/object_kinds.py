@@ -26,8 +26,9 @@ class ObjectKind:
 
 SR = ObjectKind(name="sr", title="Structured Report", series_number=9001, with_maps=False)
 PM = ObjectKind(name="pm", title="Parametric Map", series_number=9002, with_maps=True)
+SC = ObjectKind(name="sc", title="Secondary Capture", series_number=9003, with_maps=True)
 
-OBJECT_KINDS: Mapping[str, ObjectKind] = {kind.name: kind for kind in (SR, PM)}
+OBJECT_KINDS: Mapping[str, ObjectKind] = {kind.name: kind for kind in (SR, PM, SC)}
 """All kinds by name, in the order in which they are written."""
 
 

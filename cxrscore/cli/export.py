@@ -65,7 +65,7 @@ FORMATS = ("csv", "json", "parquet", "dicom", "dicom-sr", "onnx")
     "--objects",
     metavar="KINDS",
     help="For dicom: the kinds of objects, with commas between them: sr (Structured "
-    "Report), pm (Parametric Map), sc (Secondary Capture). [default: all]",
+    "Report), pm (Parametric Map), sc (Secondary Capture), pr (Presentation State). [default: all]",
 )
 @click.option(
     "--maps-of",

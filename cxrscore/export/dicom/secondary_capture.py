@@ -139,7 +139,7 @@ def _set_image(made: Any, film: DicomFilm, finding: str) -> None:
     if burned in ("YES", "NO"):
         made.BurnedInAnnotation = burned
     made.PatientOrientation = found.get("PatientOrientation") or None
-    made.Laterality = None
+    made.BodyPartExamined = "CHEST"  # which is not paired, so that there is no Laterality
     made.ConversionType = "WSD"
     made.ImageComments = f"{short(finding)}: {WARNING}"
     made.LossyImageCompression = "01" if film.source.lossy else "00"

@@ -71,7 +71,8 @@ FORMATS = ("csv", "json", "parquet", "dicom", "dicom-sr", "fhir", "onnx")
     "--objects",
     metavar="KINDS",
     help="For dicom: the kinds of objects, with commas between them: sr (Structured "
-    "Report), pm (Parametric Map), ko (Key Object Selection of the films above a threshold). [default: all]",
+    "Report), pm (Parametric Map), sc (Secondary Capture), pr (Presentation State), ko (Key Object Selection of the "
+    "films above a threshold). [default: all]",
 )
 @click.option(
     "--maps-of",

@@ -4,6 +4,8 @@ from cxrscore.images.arrays import FilmSource, as_films, load_array
 from cxrscore.images.augment import Augmentation, augment
 from cxrscore.images.decode import LoadedFilm, decode_film, decoder_versions, film_digest, read_bytes, read_film
 from cxrscore.images.decoder_pool import DecoderPool
+from cxrscore.images.dicom import dicom_display
+from cxrscore.images.dicom_display import Display, Window
 from cxrscore.images.digests import FilmStates, film_digests, film_states, remember_digests
 from cxrscore.images.film import Film, Pixels, Status
 from cxrscore.images.film_notes import FilmNotes, count_notes, describe_notes, note_kinds
@@ -16,6 +18,7 @@ from cxrscore.images.preprocess import Preprocessing, film_in_square, preprocess
 __all__ = [
     "Augmentation",
     "DecoderPool",
+    "Display",
     "Film",
     "FilmNotes",
     "FilmSource",
@@ -27,12 +30,14 @@ __all__ = [
     "Pixels",
     "Preprocessing",
     "Status",
+    "Window",
     "as_films",
     "augment",
     "count_notes",
     "decode_film",
     "decoder_versions",
     "describe_notes",
+    "dicom_display",
     "film_digest",
     "film_digests",
     "film_in_square",

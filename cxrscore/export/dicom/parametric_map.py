@@ -142,7 +142,9 @@ def _real_world_values(hd: Any, film: DicomFilm, finding: str, values: Floats) -
 def _window(hd: Any, values: Floats) -> Any:
     """Zero is mid-grey, evidence for the finding is brighter."""
     largest = float(np.abs(values).max())
-    return hd.VOILUTTransformation(window_center=0.0, window_width=2 * largest if largest > 0.5 else 1.0)
+    width = 2 * largest or 1.0
+    # LINEAR is not defined for widths below 1.
+    return hd.VOILUTTransformation(window_center=0.0, window_width=width, voi_lut_function="LINEAR_EXACT")
 
 
 def _set_projection(made: Any, film: DicomFilm, size: FilmGeometry, finding: str, values: Floats) -> None:

@@ -16,10 +16,12 @@ from cxrscore.export.dicom.key_object import key_objects
 from cxrscore.export.dicom.map_choice import MapChoice
 from cxrscore.export.dicom.objects import Algorithm, DicomFilm, DicomObject, FilmScores, LeftOut, StudyFilm
 from cxrscore.export.dicom.parametric_map import parametric_maps
+from cxrscore.export.dicom.presentation_state import presentation_states
+from cxrscore.export.dicom.secondary_capture import secondary_captures
 from cxrscore.export.dicom.source import SourceError, module, read_source
 from cxrscore.export.dicom.structured_report import structured_reports
 from cxrscore.export.json_file import plain_values
-from cxrscore.export.object_kinds import KO, OBJECT_KINDS, PM, SR, ObjectKind
+from cxrscore.export.object_kinds import KO, OBJECT_KINDS, PM, PR, SC, SR, ObjectKind
 from cxrscore.export.options import ExportOptions, ExportResult
 from cxrscore.images import Status, film_digest, find_films, read_bytes
 from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
@@ -36,7 +38,12 @@ FILE = output_kind_with_marks("an object of `cxrscore export`", b"DICM", b"cxrsc
 OfFilm: TypeAlias = Callable[[DicomFilm, ExportOptions], Iterator[DicomObject | LeftOut]]
 OfStudy: TypeAlias = Callable[[Sequence[StudyFilm], Algorithm, ExportOptions], Iterator[DicomObject | LeftOut]]
 
-FILM_KINDS: Mapping[str, OfFilm] = {SR.name: structured_reports, PM.name: parametric_maps}
+FILM_KINDS: Mapping[str, OfFilm] = {
+    SR.name: structured_reports,
+    PM.name: parametric_maps,
+    SC.name: secondary_captures,
+    PR.name: presentation_states,
+}
 """What makes the objects of one film, by kind; SourceError for a film that cannot have them. With every other kind
 goes on."""
 STUDY_KINDS: Mapping[str, OfStudy] = {KO.name: key_objects}

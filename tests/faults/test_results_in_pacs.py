@@ -19,9 +19,12 @@ from made_model import document, golden  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from cxrscore.contract import ModelSpec  # noqa: E402
+from cxrscore.export.dicom.archive_sink import ArchiveSink  # noqa: E402
+from cxrscore.export.dicom.objects import DicomObject  # noqa: E402
 from cxrscore.export.object_kinds import OBJECT_KINDS  # noqa: E402
 from cxrscore.models.model_file import save_model  # noqa: E402
 from cxrscore.networks.tensors import initial_tensors  # noqa: E402
+from cxrscore.remote import RemotePath  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +105,7 @@ def test_all_objects_are_found_under_the_studies_of_their_films(home, archive) -
         _objects_are_of_the_films_patient(archive, study)
 
     before = archive.get("/instances")
-    said, _ = cxrscore(home, "export", "out.h5", "--stow", archive.dicomweb, "--films", "films", "-o", "again")
+    _, said = cxrscore(home, "export", "out.h5", "--stow", archive.dicomweb, "--films", "films", "-o", "again")
     assert sorted(archive.get("/instances")) == sorted(before)
     files = {path.stem for path in (home / "again").iterdir()}
     assert len(files) == made
@@ -133,6 +136,17 @@ def test_the_archive_displays_what_is_a_picture(home, archive) -> None:
             is_coloured = picture.mode == "RGB" and np.ptp(np.asarray(picture), axis=2).max() > 0
             assert np.ptp(np.asarray(picture.convert("L"))) > 100
         assert is_coloured == (one["00080060"]["Value"][0] != "DX")
+
+
+def test_an_object_that_the_archive_refuses_is_told_and_the_others_are_stored(orthanc) -> None:
+    orthanc.clear()
+    sink = ArchiveSink(RemotePath(orthanc.dicomweb))
+    for number, data in enumerate((film(KNOWN, 1), b"no DICOM at all", film(KNOWN, 3)), start=1):
+        sink.put(DicomObject(kind=OBJECT_KINDS["sc"], uid=f"{KNOWN}.1.{number}", data=data), f"{number}.dcm")
+    sink.close()
+    assert sink.stored == {"stored": 2, "refused": 1}
+    assert sink.failed == [("2.dcm", "the archive refuses the Secondary Capture: status 400")]
+    assert orthanc.count() == 2
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def _export_scores(file: PathOrUrl, options: dict[str, Any], *, as_json: bool, q
     wanted.chosen_kind()  # options that conflict are reported before a large file is read
     bar = Bar(quiet)
     result = export_scores(_read(file), wanted, bar)
-    print_failures("no bundle" if result.format == "fhir" else "no DICOM object", result.failed, quiet=quiet)
+    print_failures("not exported", result.failed, quiet=quiet)
     print_line(result.probabilities, quiet)
     for reason, count in result.left_out.items():
         print_line(f"left out, {count} findings: {reason}", quiet)

@@ -82,6 +82,6 @@ def _description(films: Sequence[StudyFilm], algorithm: Algorithm) -> str:
 
 def _findings(scores: FilmScores) -> str:
     return ", ".join(
-        f"{finding_code(finding).meaning} {scores.probs[finding]} (threshold {scores.thresholds[finding]})"
+        f"{finding_code(finding).meaning} {scores.probs[finding]:.3g} (threshold {scores.thresholds[finding]:.3g})"
         for finding in scores.above_threshold()
     )

@@ -89,17 +89,23 @@ def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
     )
 
 
-def read_attributes(data: bytes, names: Sequence[str]) -> Any:
-    """The elements of a DICOM film with these keywords, as a data set; SourceError if it cannot be read."""
+def read_attributes(data: bytes, names: Sequence[str]) -> dict[str, Any]:
+    """The values of a DICOM film by these keywords; one that is missing, empty or invalid is None. SourceError if the
+    film cannot be read."""
     pydicom = module("pydicom")
     try:
         with quiet():
             found = pydicom.dcmread(BytesIO(data), force=True, stop_before_pixels=True, specific_tags=list(names))
-            for name in names:
-                found.get(name)  # an element is converted when it is asked for
+            return {name: _value(found, name) for name in names}
     except (*_RAISED, module("pydicom.errors").InvalidDicomError) as error:
         raise SourceError(f"it cannot be read as DICOM ({type(error).__name__})") from None
-    return found
+
+
+def _value(dataset: Any, name: str) -> Any:
+    try:
+        return dataset.get(name)  # which converts the value
+    except _RAISED:
+        return None
 
 
 def module(name: str) -> Any:

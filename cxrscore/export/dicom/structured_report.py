@@ -25,11 +25,12 @@ from cxrscore.export.dicom.objects import (
     concept,
     finding_concept,
     finished,
+    highdicom_reported,
     observer_device,
     source_dataset,
     uid,
 )
-from cxrscore.export.dicom.source import DicomSource, module, quiet
+from cxrscore.export.dicom.source import DicomSource
 from cxrscore.export.object_kinds import SR
 from cxrscore.export.options import ExportOptions
 
@@ -47,8 +48,7 @@ def structured_reports(film: DicomFilm, options: ExportOptions) -> Iterator[Dico
 
 def structured_report(source: DicomSource, scored: FilmScores, algorithm: Algorithm) -> DicomObject:
     """The report, with equal bytes for equal input; SourceError if an attribute of the source cannot be written."""
-    hd = module("highdicom")
-    with quiet():
+    with highdicom_reported() as hd:
         report = hd.sr.ComprehensiveSR(
             evidence=[source_dataset(source)],
             content=_content(hd, source, scored, algorithm)[0],

@@ -157,6 +157,9 @@ def write_objects(scores: Scores, options: ExportOptions, progress: Progress) ->
             f"none of the {len(rows)} scored films is DICOM, and only a DICOM film has the UIDs that an object refers "
             "to. Export as csv, json or parquet."
         )
+    kinds = [OBJECT_KINDS[name] for name in options.chosen_objects()]
+    if all(kind.with_maps for kind in kinds) and not len(scores.heat_maps.film):
+        raise InputError("the scores file has no heat maps. Score with --heatmaps, or export --objects sr.")
     module("highdicom")  # if it is missing, this is reported before anything is written
     writer = _Writer(scores, options)
     films = film_locations(scores, dicom, options.films)

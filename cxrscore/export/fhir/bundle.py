@@ -170,9 +170,9 @@ def _value(prob: float, threshold: float | None) -> Json:
     if threshold is not None:
         positive = prob >= threshold
         interpretation = _concept(f"{_HL7}/v3-ObservationInterpretation", "POS" if positive else "NEG")
-        interpretation["text"] = f"{'at or above' if positive else 'below'} the threshold of the model, {threshold}"
+        interpretation["text"] = f"{'at or above' if positive else 'below'} the threshold of the model, {threshold:.3g}"
         found["interpretation"] = [interpretation]
-        text = f"below the threshold of the model, {threshold}"
+        text = f"below the threshold of the model, {threshold:.3g}"
         found["referenceRange"] = [{"high": _quantity(threshold), "text": text}]
     return found
 
@@ -200,7 +200,7 @@ def _report(film: ScoredFilm, algorithm: Algorithm, observations: list[str], sha
 
 def _conclusion(scored: FilmScores, algorithm: Algorithm) -> str:
     found = [
-        f"{finding_code(finding).meaning} {scored.probs[finding]} (threshold {scored.thresholds[finding]})"
+        f"{finding_code(finding).meaning} {scored.probs[finding]:.3g} (threshold {scored.thresholds[finding]:.3g})"
         for finding in scored.above_threshold()
     ]
     if not any(limit is not None for limit in scored.thresholds.values()):

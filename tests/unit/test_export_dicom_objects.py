@@ -47,6 +47,13 @@ PERSON = {
     "AccessionNumber": "ACC-0815",
     "ReferringPhysicianName": "Doktor^Überweiser",
 }
+OTHERS = {
+    "InstitutionName": "Sankt-Elsewhere",
+    "PatientComments": "he is the mayor",
+    "OperatorsName": "Radio^Grapher",
+    "StationName": "ROOM-7",
+    "ProtocolName": "Thorax-Maier",
+}
 MAP = np.array([[0.5, -1, 0], [0, 2, 0], [0, 0, -0.25]], np.float32)
 OPTIONS = ExportOptions(output="out", kind="dicom", films="films")
 ALGORITHM = Algorithm(network="tinycnn", model="ab" * 32, parameters=(), created=datetime(2026, 1, 2, tzinfo=UTC))
@@ -445,7 +452,7 @@ def folder(tmp_path, small_captures):
     films = tmp_path / "films"
     films.mkdir()
     for name, instance in (("a.dcm", "1.2.826.1.3"), ("b.dcm", "1.2.826.1.4")):
-        (films / name).write_bytes(dicom(**PERSON, **{**UIDS, "SOPInstanceUID": instance}))
+        (films / name).write_bytes(dicom(**PERSON, **OTHERS, **{**UIDS, "SOPInstanceUID": instance}))
     return tmp_path
 
 
@@ -491,6 +498,9 @@ def test_all_kinds_are_written_and_copy_the_patient(folder):
     assert len(files) == result.files
     assert {str(file.PatientID) for file in files} == {"MRN-778899"}
     assert {file.StudyInstanceUID for file in files} == {UIDS["StudyInstanceUID"]}
+    for path in (folder / "out").iterdir():
+        data = path.read_bytes()
+        assert not [word for word in OTHERS.values() if word.encode() in data]
 
 
 def test_without_patient_leaves_all_kinds_empty(folder):
@@ -498,7 +508,7 @@ def test_without_patient_leaves_all_kinds_empty(folder):
     for path in (folder / "out").iterdir():
         read = pydicom.dcmread(path)
         assert not any(read.get(name) for name in PATIENT), path
-        for word in ("Zacharias", "778899", "4711", "0815", "19480503", "berweiser"):
+        for word in (*OTHERS.values(), "Zacharias", "778899", "4711", "0815", "19480503", "berweiser"):
             assert word.encode() not in path.read_bytes()
 
 

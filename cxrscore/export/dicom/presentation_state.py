@@ -161,10 +161,12 @@ def _set_display(made: Any, display: Display) -> None:
 
 
 def _lut(lut: Lut, table: NDArray[Any]) -> Any:
-    """A LUT with this table as an item of the presentation state, of 16 bits."""
+    """A LUT with this table as an item of the presentation state."""
+    bits = 16 if table.max() > 255 else 8
     item, element = module("pydicom").Dataset(), module("pydicom.dataelem").DataElement
-    item.add(element(0x00283002, "SS" if lut.first < 0 else "US", [len(table) % 65536, lut.first, 16]))
-    item.add(element(0x00283006, "OW", np.rint(table).astype("<u2").tobytes()))
+    item.add(element(0x00283002, "SS" if lut.first < 0 else "US", [len(table) % 65536, lut.first, bits]))
+    data = np.rint(table).astype("<u2" if bits == 16 else "u1").tobytes()
+    item.add(element(0x00283006, "OW", data + b"\0" * (len(data) % 2)))
     return item
 
 

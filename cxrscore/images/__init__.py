@@ -5,7 +5,7 @@ from cxrscore.images.augment import Augmentation, augment
 from cxrscore.images.decode import LoadedFilm, decode_film, decoder_versions, film_digest, read_bytes, read_film
 from cxrscore.images.decoder_pool import DecoderPool
 from cxrscore.images.dicom import dicom_display
-from cxrscore.images.dicom_display import Display, Window
+from cxrscore.images.dicom_display import Display, Lut, Window
 from cxrscore.images.digests import FilmStates, film_digests, film_states, remember_digests
 from cxrscore.images.film import Film, Pixels, Status
 from cxrscore.images.film_notes import FilmNotes, count_notes, describe_notes, note_kinds
@@ -26,6 +26,7 @@ __all__ = [
     "FoundFilms",
     "ImageCache",
     "LoadedFilm",
+    "Lut",
     "OtherFiles",
     "Pixels",
     "Preprocessing",

@@ -56,16 +56,31 @@ class Window:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lut:
+    """A lookup table: float64 ``table`` of whole numbers below 2**16, for the values from ``first`` on; ``top`` is the
+    largest number of its bit depth."""
+
+    first: int
+    table: Values
+    top: float
+
+    def __call__(self, values: Values) -> Values:
+        """Values before the first entry get the first, values after the last entry the last (PS3.3 C.11.1.1.1)."""
+        places = np.clip(np.rint(values) - self.first, 0, len(self.table) - 1)
+        return np.asarray(self.table[places.astype(np.intp)])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Display:
     """How a film is displayed, for a presentation state of it.
 
-    modality  slope and intercept, or a LUT: an item of Modality LUT Sequence; None if values are used as stored
-    voi       the window, or a LUT: an item of VOI LUT Sequence
+    modality  slope and intercept, or a LUT; None if values are used as stored
+    voi       the window or LUT
     inverted  whether the smallest value is white
     """
 
-    modality: tuple[float, float] | Any | None
-    voi: Window | Any
+    modality: tuple[float, float] | Lut | None
+    voi: Window | Lut
     inverted: bool
 
 
@@ -118,7 +133,8 @@ def display_of(stored: Stored, dataset: Any) -> Display:
     """The steps by which displayed() shows a film."""
     histogram = _without_padding(stored, dataset)[0]
     _, _, voi = _chain(histogram, stored, dataset)
-    return Display(modality=_modality_step(dataset), voi=voi, inverted=histogram.inverted)
+    signed = stored.values.dtype.kind == "i"
+    return Display(modality=_modality_step(dataset, signed=signed), voi=voi, inverted=histogram.inverted)
 
 
 def _without_padding(stored: Stored, dataset: Any) -> tuple[_Histogram, NDArray[np.bool_] | None, slice, list[str]]:
@@ -194,14 +210,14 @@ def _is_within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
 # --- Display chain
 
 
-def _chain(histogram: _Histogram, stored: Stored, dataset: Any) -> tuple[Values, list[str], Window | Any]:
+def _chain(histogram: _Histogram, stored: Stored, dataset: Any) -> tuple[Values, list[str], Window | Lut]:
     """Grey 0..1 of each stored value before inversion, with the names of the steps that changed it, and the window or
-    the item of the VOI LUT that was applied."""
+    VOI LUT that was applied."""
     limits = np.iinfo(stored.values.dtype)
     values = np.arange(limits.min, limits.max + 1, dtype=np.float64)
     values, notes = _modality_values(values, dataset)
     for step, table, voi in _voi_tables(values, dataset):
-        if table is None:
+        if table is None or voi is None:
             notes.append(step)
         elif _shows_the_film(table, histogram):
             return table, [*notes, step], voi
@@ -215,17 +231,17 @@ def _chain(histogram: _Histogram, stored: Stored, dataset: Any) -> tuple[Values,
 
 
 def _modality_values(values: Values, dataset: Any) -> tuple[Values, list[str]]:
-    step = _modality_step(dataset)
+    step = _modality_step(dataset, signed=bool(values.min() < 0))
     if isinstance(step, tuple):
         return values * step[0] + step[1], ["rescaled"]
-    return (values, []) if step is None else (_lookup(values, step, dataset)[0], ["modality LUT"])
+    return (values, []) if step is None else (step(values), ["modality LUT"])
 
 
-def _modality_step(dataset: Any) -> tuple[float, float] | Any | None:
-    """Slope and intercept, the item of a LUT, or None if values are used as stored."""
+def _modality_step(dataset: Any, *, signed: bool) -> tuple[float, float] | Lut | None:
+    """Slope and intercept, a LUT, or None if values are used as stored; ``signed`` if these may be negative."""
     for source in _sources(dataset, "PixelValueTransformationSequence"):
         if item := _first_lut(source.get("ModalityLUTSequence")):
-            return item
+            return _lut(item, dataset, signed=signed)
         if (line := _rescale(source)) is not None:
             return None if line == (1.0, 0.0) else line
     return None
@@ -250,13 +266,13 @@ def _rescale(source: Any) -> tuple[float, float] | None:
     return line
 
 
-def _voi_tables(values: Values, dataset: Any) -> Iterator[tuple[str, Values | None, Window | Any]]:
+def _voi_tables(values: Values, dataset: Any) -> Iterator[tuple[str, Values | None, Window | Lut | None]]:
     """The VOI LUT and the windows of the film, in the order in which they count: what each is called, the grey 0..1 of
     each value, and itself; None twice, with the reason, for a window that means nothing."""
     for source in _sources(dataset, "FrameVOILUTSequence"):
         if item := _first_lut(source.get("VOILUTSequence")):
-            table, top = _lookup(values, item, dataset)
-            yield "VOI LUT", table / top, item
+            lut = _lut(item, dataset, signed=bool(values.min() < 0))
+            yield "VOI LUT", lut(values) / lut.top, lut
     for source in _sources(dataset, "FrameVOILUTSequence"):
         centers, widths = _numbers(source, "WindowCenter"), _numbers(source, "WindowWidth")
         function = _voi_function(source) if centers or widths else ""
@@ -381,15 +397,13 @@ def _scaled(values: Values, low: float, high: float) -> Values:
     return np.clip((values - low) / (high - low), 0, 1)
 
 
-def _lookup(values: Values, item: Any, dataset: Any) -> tuple[Values, float]:
-    """Values from the LUT of a sequence item, and the largest value of its bit depth: that of its descriptor, or that
-    of its data if these exceed it or use less than a quarter of it (12 bits in data that are said to have 16).
-
-    Values before the first entry get the first, values after the last entry get the last (PS3.3 C.11.1.1.1).
-    """
+def _lut(item: Any, dataset: Any, *, signed: bool) -> Lut:
+    """The LUT of a sequence item, for values that may be negative if ``signed``. Its bit depth is that of its
+    descriptor, or that of its data if these exceed it or use less than a quarter of it (12 bits in data that are said
+    to have 16)."""
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
     entries = entries % _LEVELS or _LEVELS  # 0 means 65,536; a reader may interpret the number as signed
-    if first >= _LEVELS // 2 and values.min() < 0:  # negative, but read as unsigned
+    if first >= _LEVELS // 2 and signed:  # negative, but read as unsigned
         first -= _LEVELS
     data, order = item.LUTData, "<" if dataset.original_encoding[1] else ">"
     if not isinstance(data, bytes) and len(data) < entries <= 2 * len(data):  # two entries of 8 bits in a word
@@ -402,7 +416,7 @@ def _lookup(values: Values, item: Any, dataset: Any) -> tuple[Values, float]:
     used = max(int(table.max()).bit_length(), 1)
     if not used <= bits <= 16 or used < bits - 1:
         bits = used
-    return table[np.clip(np.rint(values) - first, 0, entries - 1).astype(np.intp)], 2.0**bits - 1
+    return Lut(first=first, table=table, top=2.0**bits - 1)
 
 
 def _first(sequence: Any) -> Any:

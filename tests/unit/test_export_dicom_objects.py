@@ -7,7 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from corpus_bytes import any_value_may_be_written, chest, dicom
+from corpus_bytes import chest, dicom, lookup_table
 from dciodvfy import complaints, needs_dciodvfy
 from few_scores import NAN, few_scores
 
@@ -46,6 +46,13 @@ PERSON = {
     "StudyID": "S-4711",
     "AccessionNumber": "ACC-0815",
     "ReferringPhysicianName": "Doktor^Überweiser",
+}
+OTHERS = {
+    "InstitutionName": "Sankt-Elsewhere",
+    "PatientComments": "he is the mayor",
+    "OperatorsName": "Radio^Grapher",
+    "StationName": "ROOM-7",
+    "ProtocolName": "Thorax-Maier",
 }
 MAP = np.array([[0.5, -1, 0], [0, 2, 0], [0, 0, -0.25]], np.float32)
 OPTIONS = ExportOptions(output="out", kind="dicom", films="films")
@@ -257,17 +264,6 @@ def test_a_presentation_state_has_a_layer_with_contours_for_each_finding():
     assert lower.SOPInstanceUID != state.SOPInstanceUID
 
 
-LUT = {"LUTDescriptor": [256, 0, 8], "LUTData": bytes(range(256))}
-
-
-def lut():
-    with any_value_may_be_written():
-        item = pydicom.Dataset()
-        item.add_new("LUTDescriptor", "US", [256, 0, 16])
-        item.add_new("LUTData", "OW", (np.arange(256, dtype="<u2") * 257).tobytes())
-    return [item]
-
-
 @pytest.mark.parametrize(
     ("bits", "film", "wanted", "shape"),
     [
@@ -276,13 +272,13 @@ def lut():
         (8, {"WindowCenter": 128, "WindowWidth": 0}, (128, 256), "IDENTITY"),
         (8, {"PhotometricInterpretation": "MONOCHROME1"}, (128, 256), "INVERSE"),
         (8, {"RescaleSlope": 2, "RescaleIntercept": -10}, (245.5, 511), "IDENTITY"),
-        (8, {"VOILUTSequence": lut}, None, "IDENTITY"),
+        (8, {"VOILUTSequence": [range(0, 65536, 257), 16]}, None, "IDENTITY"),
         (12, {}, (2048, 4096), "IDENTITY"),
     ],
 )
 def test_a_presentation_state_shows_the_film_as_it_is(bits, film, wanted, shape):
     pixels = chest() if bits == 8 else chest().astype(np.uint16) * 16
-    own = {name: value() if callable(value) else value for name, value in film.items()}
+    own = {name: lookup_table(*value) if name.endswith("Sequence") else value for name, value in film.items()}
     state = one(presentation_states, film_of(dicom(pixels, bits=bits, **UIDS, **own)))
     (voi,) = state.SoftcopyVOILUTSequence
     if wanted is None:
@@ -293,6 +289,34 @@ def test_a_presentation_state_shows_the_film_as_it_is(bits, film, wanted, shape)
     assert state.get("RescaleSlope") == film.get("RescaleSlope")
     area = state.DisplayedAreaSelectionSequence[0]
     assert area.DisplayedAreaBottomRightHandCorner == [96, 96]
+
+
+@needs_dciodvfy
+@pytest.mark.parametrize(
+    "film",
+    [
+        {"VOILUTSequence": (range(0, 4096, 16), 12)},
+        {"ModalityLUTSequence": (range(255, -1, -1), 16), "WindowCenter": 128, "WindowWidth": 200},
+        {"RescaleSlope": 2.5, "RescaleIntercept": -1, "WindowCenter": 300, "WindowWidth": 400},
+        {"WindowCenter": 128, "WindowWidth": 200, "VOILUTFunction": "SIGMOID"},
+        {"PixelSpacing": [0.2, 0.1]},
+        {"PixelAspectRatio": [2, 1]},
+    ],
+)
+def test_other_hands_find_no_error_in_the_display(film, tmp_path):
+    own = {name: lookup_table(*value) if name.endswith("Sequence") else value for name, value in film.items()}
+    (made,) = objects(presentation_states, film_of(dicom(**UIDS, **own)))
+    (tmp_path / "pr.dcm").write_bytes(made.data)
+    assert complaints(tmp_path / "pr.dcm") == []
+
+
+@pytest.mark.parametrize("kind", [parametric_maps, secondary_captures])
+def test_loss_of_the_film_is_told_of_its_images(kind):
+    own = {"LossyImageCompression": "01", "LossyImageCompressionRatio": 12.5}
+    data = dicom(LossyImageCompressionMethod="ISO_10918_1", **own, **UIDS)
+    made = one(kind, film_of(data))
+    assert (made.LossyImageCompression, made.LossyImageCompressionRatio) == ("01", 12.5)
+    assert one(kind, film_of()).LossyImageCompression == "00"
 
 
 # --- captures
@@ -445,7 +469,7 @@ def folder(tmp_path, small_captures):
     films = tmp_path / "films"
     films.mkdir()
     for name, instance in (("a.dcm", "1.2.826.1.3"), ("b.dcm", "1.2.826.1.4")):
-        (films / name).write_bytes(dicom(**PERSON, **{**UIDS, "SOPInstanceUID": instance}))
+        (films / name).write_bytes(dicom(**PERSON, **OTHERS, **{**UIDS, "SOPInstanceUID": instance}))
     return tmp_path
 
 
@@ -491,6 +515,9 @@ def test_all_kinds_are_written_and_copy_the_patient(folder):
     assert len(files) == result.files
     assert {str(file.PatientID) for file in files} == {"MRN-778899"}
     assert {file.StudyInstanceUID for file in files} == {UIDS["StudyInstanceUID"]}
+    for path in (folder / "out").iterdir():
+        data = path.read_bytes()
+        assert not [word for word in OTHERS.values() if word.encode() in data]
 
 
 def test_without_patient_leaves_all_kinds_empty(folder):
@@ -498,7 +525,7 @@ def test_without_patient_leaves_all_kinds_empty(folder):
     for path in (folder / "out").iterdir():
         read = pydicom.dcmread(path)
         assert not any(read.get(name) for name in PATIENT), path
-        for word in ("Zacharias", "778899", "4711", "0815", "19480503", "berweiser"):
+        for word in (*OTHERS.values(), "Zacharias", "778899", "4711", "0815", "19480503", "berweiser"):
             assert word.encode() not in path.read_bytes()
 
 

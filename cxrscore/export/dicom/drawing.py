@@ -21,6 +21,8 @@ WARNING = "RESEARCH ONLY - NOT FOR DIAGNOSTIC USE"
 _AMBER, _WHITE, _BLACK = (255, 191, 0), (255, 255, 255), (0, 0, 0)
 _LETTERS_ACROSS = 52
 """Width of a picture in heights of its letters."""
+_ROWS = 64
+"""Rows of a film that are coloured at a time: colours need ten times the memory of a picture."""
 _SMALLEST = 9
 """Height of the smallest letters, pixels."""
 
@@ -44,7 +46,7 @@ def capture(film: Picture, strength: Floats, caption: Caption) -> Picture:
     size = max(width // _LETTERS_ACROSS, _SMALLEST + 2)
     bands = [
         _band(width, [_text(WARNING, 4 * size // 3, width - size, _AMBER, bold=True)]),
-        blend_heat(film, strength),
+        *(blend_heat(film[at : at + _ROWS], strength[at : at + _ROWS]) for at in range(0, len(film), _ROWS)),
         _band(
             width,
             [

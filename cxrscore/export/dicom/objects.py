@@ -19,7 +19,7 @@ from typing import Any
 import cxrscore
 from cxrscore.contract import Floats
 from cxrscore.export.codes import LOCAL, FindingCode
-from cxrscore.export.dicom.source import DicomSource, SourceError, module, quiet
+from cxrscore.export.dicom.source import DicomSource, SourceError, module, quiet, read_attributes
 from cxrscore.export.object_kinds import ObjectKind
 from cxrscore.images import Preprocessing
 
@@ -204,6 +204,15 @@ def source_dataset(source: DicomSource) -> Any:
         setattr(film, name, None)
     film.StudyDate = film.StudyTime = film.ReferringPhysicianName = None
     return film
+
+
+def set_compression(made: Any, film: DicomFilm) -> None:
+    """Says of an image that the film from which it is made was compressed with loss, which is said for good."""
+    made.LossyImageCompression = "01" if film.source.lossy else "00"
+    names = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
+    if film.source.lossy and all((found := read_attributes(film.data, names)).values()):
+        for name in names:
+            setattr(made, name, found[name])
 
 
 @contextmanager

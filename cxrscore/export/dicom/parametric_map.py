@@ -23,6 +23,7 @@ from cxrscore.export.dicom.objects import (
     finding_concept,
     finished,
     highdicom_reported,
+    set_compression,
     short,
     source_dataset,
     uid,
@@ -77,6 +78,7 @@ def _parametric_map(film: DicomFilm, size: FilmGeometry, finding: str, own: Find
             coding_schemes=[coding_scheme()],
             **common_attributes(PM, film.source, film.algorithm, place=film.place(finding)),
         )
+        set_compression(made, film)
         _set_projection(made, film, size, finding, values)
         return finished(made, PM, film.source, film.algorithm)
 
@@ -102,7 +104,6 @@ def _as_large(film: DicomFilm, size: FilmGeometry, values: Floats) -> Any:
     source.ImagePositionPatient = [decimal(place, auto_format=True) for place in position]
     source.ImageOrientationPatient = [*across, *down]
     source.PixelSpacing, source.SliceThickness = _spacing(size, values) or [1, 1], None
-    source.LossyImageCompression = "01" if film.source.lossy else "00"
     return source
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore.export.codes import finding_code
 from cxrscore.export.dicom.contours import Line, contour_lines
@@ -27,7 +28,7 @@ from cxrscore.export.dicom.objects import (
 from cxrscore.export.dicom.source import SourceError, module
 from cxrscore.export.object_kinds import PR
 from cxrscore.export.options import ExportOptions
-from cxrscore.images import Display, Window, dicom_display
+from cxrscore.images import Display, Lut, Window, dicom_display
 from cxrscore.images.film import FilmError
 
 _MOST_POINTS = 4000
@@ -145,30 +146,28 @@ def _set_display(made: Any, display: Display) -> None:
         made.RescaleSlope, made.RescaleIntercept = (_decimal(number) for number in display.modality)
         made.RescaleType = "US"
     elif display.modality is not None:
-        made.ModalityLUTSequence = [_lut(display.modality, kind="US")]
+        item = _lut(display.modality, display.modality.table)
+        item.ModalityLUTType = "US"
+        made.ModalityLUTSequence = [item]
     voi = pydicom.Dataset()
     if isinstance(display.voi, Window):
         voi.WindowCenter, voi.WindowWidth = _decimal(display.voi.center), _decimal(display.voi.width)
         if display.voi.function != "LINEAR":
             voi.VOILUTFunction = display.voi.function
     else:
-        voi.VOILUTSequence = [_lut(display.voi, kind="")]
+        voi.VOILUTSequence = [_lut(display.voi, display.voi.table * (65535 / display.voi.top))]
     made.SoftcopyVOILUTSequence = [voi]
     made.PresentationLUTShape = "INVERSE" if display.inverted else "IDENTITY"
 
 
-def _lut(item: Any, kind: str) -> Any:
-    """A LUT of the film as an item of the presentation state, with the types of its elements said."""
-    pydicom = module("pydicom")
-    element = module("pydicom.dataelem").DataElement
-    entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    own = pydicom.Dataset()
-    own.add(element(0x00283002, "SS" if first < 0 else "US", [entries, first, bits]))
-    data = item.LUTData
-    own.add(element(0x00283006, "OW", data if isinstance(data, bytes) else np.asarray(data, "<u2").tobytes()))
-    if kind:
-        own.ModalityLUTType = kind
-    return own
+def _lut(lut: Lut, table: NDArray[Any]) -> Any:
+    """A LUT with this table as an item of the presentation state."""
+    bits = 16 if table.max() > 255 else 8
+    item, element = module("pydicom").Dataset(), module("pydicom.dataelem").DataElement
+    item.add(element(0x00283002, "SS" if lut.first < 0 else "US", [len(table) % 65536, lut.first, bits]))
+    data = np.rint(table).astype("<u2" if bits == 16 else "u1").tobytes()
+    item.add(element(0x00283006, "OW", data + b"\0" * (len(data) % 2)))
+    return item
 
 
 def _decimal(number: float) -> Any:

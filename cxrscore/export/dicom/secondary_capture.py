@@ -26,6 +26,7 @@ from cxrscore.export.dicom.objects import (
     concept,
     finished,
     highdicom_reported,
+    set_compression,
     short,
     source_dataset,
 )
@@ -142,7 +143,7 @@ def _set_image(made: Any, film: DicomFilm, finding: str) -> None:
     made.BodyPartExamined = "CHEST"  # which is not paired, so that there is no Laterality
     made.ConversionType = "WSD"
     made.ImageComments = f"{short(finding)}: {WARNING}"
-    made.LossyImageCompression = "01" if film.source.lossy else "00"
+    set_compression(made, film)
     item = module("pydicom").Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = film.source.sop_class, film.source.instance
     item.PurposeOfReferenceCodeSequence = [concept(_SOURCE)]

@@ -38,7 +38,27 @@ PATIENT = {
     "StudyDate": "20190102",
     "AccessionNumber": "canary-acc-0815",
 }
-CANARIES = ("canaryname", "canary-id", "19480503", "1948-05-03", "20190102", "2019-01-02", "canary-acc")
+OTHERS = {
+    "InstitutionName": "canary-institution",
+    "OperatorsName": "canary-operator",
+    "PatientComments": "canary-comment",
+    "PatientAddress": "canary-address",
+    "StudyDescription": "canary-study",
+    "SeriesDescription": "canary-series",
+    "StationName": "canary-station",
+    "DeviceSerialNumber": "canary-serial",
+}
+"""Attributes that no result may have, whatever is requested."""
+CANARIES = (
+    *OTHERS.values(),
+    "canaryname",
+    "canary-id",
+    "19480503",
+    "1948-05-03",
+    "20190102",
+    "2019-01-02",
+    "canary-acc",
+)
 
 
 def film(study: str, number: int, **elements: str) -> bytes:
@@ -62,7 +82,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pacs")
     (folder / "films").mkdir()
     for number in (1, 2):
-        (folder / "films" / f"known{number}.dcm").write_bytes(film(KNOWN, number, **PATIENT))
+        (folder / "films" / f"known{number}.dcm").write_bytes(film(KNOWN, number, **PATIENT, **OTHERS))
     (folder / "films" / "unknown.dcm").write_bytes(film(UNKNOWN, 3))
     spec = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
     tensors = initial_tensors(spec, 0)
@@ -195,6 +215,9 @@ def test_nothing_of_the_patient_comes_out_unless_requested(home, to, options) ->
 @pytest.mark.parametrize("to", ["fhir", "dicom"])
 def test_with_the_patient_no_name_is_in_messages(home, to) -> None:
     streams = cxrscore(home, "export", "out.h5", "-o", f"with-{to}", "--to", to, "--films", "films", "--with-patient")
-    assert [path for path in (home / f"with-{to}").iterdir() if b"Canaryname" in path.read_bytes()]
+    found = [path.read_bytes() for path in (home / f"with-{to}").iterdir()]
+    assert [data for data in found if b"Canaryname" in data]
+    for canary in OTHERS.values():
+        assert not [data for data in found if canary.encode() in data], canary
     assert "canary" not in "".join(streams).lower()
     shutil.rmtree(home / f"with-{to}")

@@ -126,10 +126,13 @@ class DicomwebSession(requests.Session):
             return None
         before, after = urlsplit(resp.url).scheme, urlsplit(urljoin(resp.url, target)).scheme
         if before == "https" and after != "https":
-            raise RemoteError(self._where, "it redirects from https:// to another scheme, which is not followed")
-        if resp.request.method not in ("GET", "HEAD") and resp.status_code not in (307, 308):
-            raise RemoteError(self._where, f"it redirects an upload (status {resp.status_code}): give the final URL")
-        return target
+            reason = "it redirects from https:// to another scheme, which is not followed"
+        elif resp.request.method not in ("GET", "HEAD") and resp.status_code not in (307, 308):
+            reason = f"it redirects an upload (status {resp.status_code}): give the final URL"
+        else:
+            return target
+        resp.close()
+        raise RemoteError(self._where, reason)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """After a redirect: no credentials for any other server."""

@@ -163,6 +163,8 @@ def _entries(found: Any) -> list[Entry]:
 
 
 def _entry(found: Mapping[str, Any]) -> Entry:
+    """One object of a page; KeyError if it is not one at all."""
+    _ = found[INSTANCE]
     path = "/".join(_value(found, tag) for tag in (STUDY, SERIES, INSTANCE))
     stated = DicomAttributes(
         sop_class=_value(found, _SOP_CLASS),

@@ -46,7 +46,7 @@ def with_retries(where: RemotePath, attempt: Callable[[], T], seconds: float = f
             raise
         except Exception as error:  # noqa: BLE001 - each file system has its own exceptions
             (reason, passing), status = classify_error(error), status_of(error)
-            missing = isinstance(error, FileNotFoundError)
+            missing = isinstance(error, FileNotFoundError) or (isinstance(error, TransferError) and status == 404)
         pause = FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5)
         if not passing or number == TRIES or time.monotonic() + pause > end:
             break

@@ -190,9 +190,10 @@ def _report(film: ScoredFilm, algorithm: Algorithm, observations: list[str], sha
         "identifier": [_own_identifier(bundle_id(film, algorithm))],
         "category": [_concept(f"{_HL7}/v2-0074", "RAD")],
         "code": {"coding": [_IMAGING_REPORT], "text": "Chest X-ray: probabilities of findings by a neural network"},
-        "result": [{"reference": reference, "type": "Observation"} for reference in observations],
         "conclusion": conclusion,
     }
+    if observations:
+        found["result"] = [{"reference": reference, "type": "Observation"} for reference in observations]
     if film.source is not None:
         found["imagingStudy"] = [_film_reference(film)]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,24 +28,29 @@ from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io.outputs import RULE
 from cxrscore.remote.url import PathOrUrl, RemotePath
 
-FORMATS = ("csv", "json", "parquet", "dicom", "dicom-sr", "onnx")
+FORMATS = ("csv", "json", "parquet", "dicom", "dicom-sr", "fhir", "onnx")
 
 
-@click.command(short_help="Export scores as CSV, JSON, Parquet or DICOM, or a model as ONNX.")
+@click.command(short_help="Export scores as CSV, JSON, Parquet, DICOM or FHIR, or a model as ONNX.")
 @click.argument("file", type=MODEL_OR_URL)
 @click.option(
     "-o",
     "--output",
     type=PATH,
-    required=True,
-    help="File to write; a folder for dicom and dicom-sr; - for standard output.",
+    help="File to write; a folder for dicom, dicom-sr and fhir; - for standard output. Not needed with --stow.",
+)
+@click.option(
+    "--stow",
+    metavar="URL",
+    help="For dicom and dicom-sr: store the objects in an archive by STOW-RS, such as https://host/dicom-web/. A rerun "
+    "stores nothing twice. Credentials come from the environment or ~/.netrc.",
 )
 @click.option(
     "--to",
     "--format",
     "kind",
     type=click.Choice(FORMATS),
-    help="Output format. dicom-sr is dicom with --objects sr. [default: from the suffix]",
+    help="Output format. dicom-sr is dicom with --objects sr. [default: from the suffix; with --stow dicom]",
 )
 @click.option(
     "--layout",
@@ -60,12 +66,13 @@ FORMATS = ("csv", "json", "parquet", "dicom", "dicom-sr", "onnx")
     is_flag=True,
     help="For CSV: also write logits, labels, split and the other columns. The other formats always have them.",
 )
-@click.option("--films", type=FOLDER_OR_URL, help="For dicom and dicom-sr: the folder or URL that was scored.")
+@click.option("--films", type=FOLDER_OR_URL, help="For dicom, dicom-sr and fhir: the folder or URL that was scored.")
 @click.option(
     "--objects",
     metavar="KINDS",
     help="For dicom: the kinds of objects, with commas between them: sr (Structured "
-    "Report), pm (Parametric Map), sc (Secondary Capture), pr (Presentation State). [default: all]",
+    "Report), pm (Parametric Map), sc (Secondary Capture), pr (Presentation State), ko (Key Object Selection of the "
+    "films above a threshold). [default: all]",
 )
 @click.option(
     "--maps-of",
@@ -87,27 +94,33 @@ FORMATS = ("csv", "json", "parquet", "dicom", "dicom-sr", "onnx")
     "--with-patient/--without-patient",
     default=None,
     help="Copy name, ID and dates of patient and study from the films, or leave them empty. [default: copied for "
-    "dicom, because an archive files by them; empty for dicom-sr]",
+    "dicom, because an archive files by them; empty for dicom-sr and fhir]",
 )
 @click.option(
     "--feature-map", is_flag=True, help="For onnx: also give the map that the head pools, as output feature_map."
 )
-@click.option("--overwrite", is_flag=True, help=f"{RULE} For dicom: write into a folder that is not empty.")
+@click.option("--overwrite", is_flag=True, help=f"{RULE} For dicom and fhir: write into a folder that is not empty.")
 @json_option
 @quiet_option
 @handle_errors
 def export(file: PathOrUrl, *, as_json: bool, quiet: bool, feature_map: bool, **options: Any) -> int:
-    """Export FILE: scores and heat maps as CSV, JSON, Parquet or DICOM objects; a model as ONNX.
+    """Export FILE: scores and heat maps as CSV, JSON, Parquet, DICOM objects or FHIR; a model as ONNX.
 
     \b
       cxrscore export out.h5 -o out.csv
       cxrscore export out.h5 -o objects --to dicom --films ./films
+      cxrscore export out.h5 --stow https://host/dicom-web/ --films ./films
+      cxrscore export out.h5 -o bundles --to fhir --films ./films
       cxrscore export model.safetensors -o model.onnx
     """
+    if options["output"] is None and options["stow"] is None:
+        raise click.UsageError("Missing option '-o' / '--output'; only --stow needs none.")
     if str(options["output"]) == "-" and as_json:
         raise click.UsageError("--json and -o - both write to standard output; use only one of them")
     file = model_file(file, Bar(quiet))
-    if options["kind"] == "onnx" or (options["kind"] is None and options["output"].suffix.lower() == ".onnx"):
+    if options["kind"] == "onnx" or (
+        options["kind"] is None and Path(options["output"] or "").suffix.lower() == ".onnx"
+    ):
         return _export_model(file, feature_map, options, as_json=as_json, quiet=quiet)
     if feature_map:
         raise InputError("--feature-map is for the format onnx, which is written from a model file")
@@ -147,6 +160,7 @@ _OF_SCORES = {
     "--maps-of": ("maps_of", ()),
     "--contour-level": ("contour_level", 0.5),
     "--with-patient": ("with_patient", None),
+    "--stow": ("stow", None),
 }
 """The options for scores, with their names and defaults."""
 
@@ -193,11 +207,23 @@ def _read(path: PathOrUrl) -> Any:
 
 
 def _summary(result: Any) -> str:
-    if result.format in ("dicom", "dicom-sr"):
-        left = f"; {result.skipped} films are not DICOM, {result.unscored} have no scores" * bool(
-            result.skipped or result.unscored
-        )
-        kinds = ", ".join(f"{count} {name}" for name, count in result.objects.items())
-        return f"wrote {result.files} objects to {result.output}/ ({kinds or 'none'}){left}"
+    if result.format in ("dicom", "dicom-sr", "fhir"):
+        return _summary_of_films(result)
     left = f", {result.unscored} of them without scores" * bool(result.unscored)
     return f"wrote {result.output}: {result.films} films{left}"
+
+
+def _summary_of_films(result: Any) -> str:
+    """What was made of each film, where it went, and how many films have nothing."""
+    left = {"films are not DICOM": result.skipped, "films have no scores": result.unscored}
+    ending = "".join(f"; {count} {reason}" for reason, count in left.items() if count)
+    if result.format == "fhir":
+        return f"wrote {result.files} bundles to {result.output}/{ending}"
+    kinds = ", ".join(f"{count} {name}" for name, count in result.objects.items()) or "none"
+    places = []
+    if result.output is not None:
+        places.append(f"wrote {result.files} objects to {result.output}/ ({kinds})")
+    if result.stored:
+        answers = ", ".join(f"{count} {name}" for name, count in result.stored.items())
+        places.append(f"sent {sum(result.stored.values())} objects to the archive ({kinds}): {answers}")
+    return "; ".join(places) + ending

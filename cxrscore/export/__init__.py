@@ -1,4 +1,4 @@
-"""Export of scores as CSV, JSON, Parquet and DICOM objects, and of models as ONNX."""
+"""Export of scores as CSV, JSON, Parquet, DICOM objects and FHIR, and of models as ONNX."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cxrscore.errors import InputError
 from cxrscore.export.codes import FindingCode, finding_code
 from cxrscore.export.csv_file import csv_pieces, is_plain_csv
 from cxrscore.export.dicom.writer import write_objects
+from cxrscore.export.fhir.writer import write_bundles
 from cxrscore.export.json_file import FORMAT, json_pieces
 from cxrscore.export.onnx_model import OnnxOptions, OnnxResult, export_onnx, onnx_bytes
 from cxrscore.export.options import DICOM, KINDS, ExportOptions, ExportResult
@@ -47,7 +48,7 @@ __all__ = [
 
 
 def export_scores(scores: Scores, options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
-    """Exports scores to a file (CSV, JSON or Parquet), or to a folder of DICOM objects.
+    """Exports scores to a file (CSV, JSON or Parquet), a folder (DICOM, FHIR) or an archive (DICOM).
 
     Each file is written atomically.
 
@@ -71,7 +72,7 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = n
         If options contradict each other or do not fit the scores, the output must not be replaced, or a package is
         missing.
     WriteError
-        If a file cannot be written.
+        If a file cannot be written, or the archive cannot be reached.
 
     Examples
     --------
@@ -79,9 +80,12 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = n
     >>> cxrscore.export_scores(scores, cxrscore.ExportOptions(output="out.csv")).films  # doctest: +SKIP
     440
     """
-    kind, output = options.chosen_kind(), options.output
+    kind = options.chosen_kind()
     if kind in DICOM:
         return write_objects(scores, options, progress)
+    if kind == "fhir":
+        return write_bundles(scores, options, progress)
+    output = options.place()
     check_output(output, EXPORTS[kind], inputs=options.inputs, overwrite=options.overwrite)
     _write(output, export_pieces(scores, options))
     return ExportResult(
@@ -102,7 +106,7 @@ def export_pieces(scores: Scores, options: ExportOptions) -> Iterator[bytes]:
         return json_pieces(scores)
     if kind == "parquet":
         return iter([parquet_bytes(scores)])
-    raise InputError("DICOM objects are many files: name a folder with --output")
+    raise InputError(f"the format {kind} is many files: name a folder with --output")
 
 
 def _write(path: Path, pieces: Iterator[bytes]) -> None:

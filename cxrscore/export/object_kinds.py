@@ -28,8 +28,9 @@ SR = ObjectKind(name="sr", title="Structured Report", series_number=9001, with_m
 PM = ObjectKind(name="pm", title="Parametric Map", series_number=9002, with_maps=True)
 SC = ObjectKind(name="sc", title="Secondary Capture", series_number=9003, with_maps=True)
 PR = ObjectKind(name="pr", title="Grayscale Softcopy Presentation State", series_number=9004, with_maps=True)
+KO = ObjectKind(name="ko", title="Key Object Selection Document", series_number=9005, with_maps=False)
 
-OBJECT_KINDS: Mapping[str, ObjectKind] = {kind.name: kind for kind in (SR, PM, SC, PR)}
+OBJECT_KINDS: Mapping[str, ObjectKind] = {kind.name: kind for kind in (SR, PM, SC, PR, KO)}
 """All kinds by name, in the order in which they are written."""
 
 

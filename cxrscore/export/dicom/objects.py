@@ -27,6 +27,7 @@ DESCRIPTION = "cxrscore: research only, not for diagnosis"
 MANUFACTURER = "cxrscore"
 CHARACTER_SET = "ISO_IR 192"
 """UTF-8, in all objects."""
+_DEVICE = ("121007", "DCM", "Device")
 _PROCESSING = ("109102", "DCM", "Processing Equipment")
 _NAMESPACE = uuid.UUID("6d1a6a0e-0b7c-5d0f-9a53-2c7f1a4e8b90")
 _DATES = ("InstanceCreationDate", "ContentDate", "PresentationCreationDate", "DateOfSecondaryCapture")
@@ -167,6 +168,21 @@ def _equipment_of(algorithm: Algorithm) -> dict[str, str]:
         "software_versions": cxrscore.__version__,
         "device_serial_number": algorithm.model[:64] or "unknown",
     }
+
+
+def observer_device(algorithm: Algorithm) -> Any:
+    """The observer of TID 1002: the model."""
+    sr = module("highdicom").sr
+    return sr.ObserverContext(
+        observer_type=concept(_DEVICE),
+        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+            uid=uid("device", cxrscore.__version__, algorithm.model),
+            name=MANUFACTURER,
+            manufacturer_name=MANUFACTURER,
+            model_name=short(algorithm.network or "unknown network"),
+            serial_number=algorithm.model[:64] or "unknown",
+        ),
+    )
 
 
 def coding_scheme() -> Any:

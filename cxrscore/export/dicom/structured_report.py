@@ -26,7 +26,7 @@ from cxrscore.export.dicom.objects import (
     finding_concept,
     finished,
     highdicom_reported,
-    short,
+    observer_device,
     source_dataset,
     uid,
 )
@@ -37,7 +37,6 @@ from cxrscore.export.options import ExportOptions
 _PROBABILITY = ("122157", "DCM", "Probability")
 _NO_UNIT = ("1", "UCUM", "no units")
 _ARTIFICIAL_INTELLIGENCE = ("123110", "DCM", "Artificial Intelligence")
-_DEVICE = ("121007", "DCM", "Device")
 _PROCEDURES = (("413815006", "SCT", "Chest imaging"), ("168537006", "SCT", "Plain radiography"))
 
 
@@ -63,18 +62,7 @@ def structured_report(source: DicomSource, scored: FilmScores, algorithm: Algori
 
 
 def _content(hd: Any, source: DicomSource, scored: FilmScores, algorithm: Algorithm) -> Any:
-    context = hd.sr.ObservationContext(
-        observer_device_context=hd.sr.ObserverContext(
-            observer_type=concept(_DEVICE),
-            observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-                uid=uid("device", cxrscore.__version__, algorithm.model),
-                name=MANUFACTURER,
-                manufacturer_name=MANUFACTURER,
-                model_name=short(algorithm.network or "unknown network"),
-                serial_number=algorithm.model[:64] or "unknown",
-            ),
-        )
-    )
+    context = hd.sr.ObservationContext(observer_device_context=observer_device(algorithm))
     return hd.sr.MeasurementReport(
         observation_context=context,
         procedure_reported=[concept(code) for code in _PROCEDURES],

@@ -159,9 +159,14 @@ def _observation(film: ScoredFilm, algorithm: Algorithm, finding: str, shared: J
         "method": {"coding": [_AI], "text": "Probability by a neural network"},
         "device": {"reference": f"urn:uuid:{device_id(algorithm)}", "type": "Device"},
         "derivedFrom": [_film_reference(film)],
-        "note": [{"text": " ".join((NOTICE, *map(_clean, algorithm.parameters[-1:])))}],
+        "note": [{"text": f"{NOTICE} {_calibration(algorithm)}".strip()}],
     }
     return found
+
+
+def _calibration(algorithm: Algorithm) -> str:
+    """The sentence on calibration, with which the parameters end."""
+    return _clean(algorithm.parameters[-1]) if algorithm.parameters else ""
 
 
 def _value(prob: float, threshold: float | None) -> Json:

@@ -77,8 +77,8 @@ def reference_page() -> str:
 def exit_codes() -> str:
     rows = [("0", "", "Done."), ("2", "", "The command line is invalid.")]
     some = (
-        "`score` finished, but some films or folders could not be read or scored; `export`, but some films have no DICOM "
-        "object or FHIR bundle, or an archive refused objects."
+        "`score` finished, but some films or folders could not be read or scored; `export`, but not all of the films' "
+        "objects or bundles could be made or stored."
     )
     rows += [("3", "", some)]
     rows += [("70", "", FAULT)]

@@ -46,7 +46,7 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
         return score_to_remote(options, options.output, score_films, progress)
     started = time.monotonic()
     _check_output(options)
-    files, found = load_models(options), require_films(options.films)
+    files, found = load_models(options), require_films(options.films, any_modality=options.any_modality)
     if finished := finished_run(options, files, found):
         check_same_films(options, finished)
         notes, told = update_labels(options, files, found, finished)

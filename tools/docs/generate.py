@@ -76,7 +76,10 @@ def reference_page() -> str:
 
 def exit_codes() -> str:
     rows = [("0", "", "Done."), ("2", "", "The command line is invalid.")]
-    some = "`score` finished, but some films or folders could not be read or scored; `export`, but some have no report."
+    some = (
+        "`score` finished, but some films or folders could not be read or scored; `export`, but not all of the films' "
+        "objects or bundles could be made or stored."
+    )
     rows += [("3", "", some)]
     rows += [("70", "", FAULT)]
     rows += [("129", "", "Stopped by SIGHUP, such as a closed terminal; as 130.")]

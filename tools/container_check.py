@@ -99,11 +99,12 @@ def new_root(root: Path) -> Path:
             target.mkdir(parents=True)
             mount("--bind", str(source), str(target))
             mount("-o", "remount,ro,bind", str(target))
-    for name in ("proc", "dev", "tmp", "opt"):
+    for name in ("proc", "sys", "dev", "tmp", "opt"):
         (root / name).mkdir()
     (root / "tmp").chmod(0o1777)
     mount("--rbind", "/dev", str(root / "dev"))
     mount("--bind", "/proc", str(root / "proc"))
+    mount("--bind", "/sys", str(root / "sys"))
     shutil.copytree("/etc", root / "etc", symlinks=True)
     return root
 
@@ -158,18 +159,20 @@ def use(image: Stage) -> None:
         refused = subprocess.run(inside(image, ["touch", place]), env=image.env, capture_output=True, text=True)
         if "Read-only file system" not in refused.stderr:
             sys.exit(f"{place} is not read-only: {refused.stderr}")
-    steps = [*image.entry, "score", "films", "--backend", "openvino", "-o"]
+    score = [*image.entry, "score", "films", "--backend", "openvino", "-o"]
     run(image, [*image.entry, "--version"])
     run(image, [*image.entry, "plugins"])
     run(image, ["python", "-c", MATERIAL])
-    run(image, [*steps, "out.h5", "--heatmaps", "2"])
+    run(image, [*score, "out.h5", "--heatmaps", "2"])
     run(image, [*image.entry, "report", "out.h5"])
     run(image, [*image.entry, "verify", "out.h5", "--films", "films"])
-    run(image, [*image.entry, "export", "out.h5"])
+    run(image, [*image.entry, "export", "out.h5", "-o", "out.parquet"])
     image.env["CXRSCORE_CACHE"] = "/none"  # as where no volume is mounted at /cache
-    run(image, [*steps, "other.h5", "--heatmaps", "0"])
+    run(image, [*score, "other.h5", "--heatmaps", "0"])
     stranger = replace(image, user="4711:4711", folder="/tmp")  # as with --user, or a platform that draws user IDs
-    run(stranger, [*image.entry, "score", "/work/films", "--model", "/work/model.safetensors", "-o", "out.h5"])
+    stranger.env["PYTHONPATH"] = "/work"
+    run(stranger, ["python", "-c", MATERIAL])
+    run(stranger, [*score, "out.h5"])
 
 
 def run(image: Stage, command: list[str]) -> None:

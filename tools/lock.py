@@ -3,8 +3,9 @@
     python tools/lock.py            # `make lock`
 
 cpu.lock and gpu.lock hold what cxrscore needs with the extras of [tool.cxrscore.locks] in pyproject.toml, build.lock
-what builds the wheel. Versions are those of constraints.txt where it has them. Only the index is asked: nothing is
-installed, and of a package with published metadata nothing is downloaded.
+what builds the wheel, and release.lock what the release workflow runs on it. Versions are those of constraints.txt
+where it has them. Only the index is asked: nothing is installed, and of a package with published metadata nothing is
+downloaded.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def requirements() -> dict[str, list[str]]:
     """The requirements behind each lock file, by its name."""
     told: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     own, extras = told["project"]["dependencies"], told["project"]["optional-dependencies"]
-    found = {"build": told["build-system"]["requires"]}
+    found = {"build": told["build-system"]["requires"], "release": told["dependency-groups"]["release"]}
     for name, chosen in told["tool"]["cxrscore"]["locks"].items():
         found[name] = [*own, *(requirement for extra in chosen for requirement in extras[extra])]
     return found

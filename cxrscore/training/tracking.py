@@ -33,6 +33,8 @@ EXPERIMENT = "cxrscore"
 """Name of the experiment, unless MLFLOW_EXPERIMENT_NAME gives another one."""
 RUN_FILES = (RECIPE, HISTORY, LOSS)
 """Files of the run folder that are logged: not split.csv."""
+_OF_MODELS = {"mlflow.experimentKind": "custom_model_development"}
+"""Tag of an experiment, so that the page of MLflow 3 opens with its runs, not with traces of language models."""
 _SETTINGS = {
     "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow 3 refuses a folder without it
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -150,7 +152,7 @@ def open_tracker(options: TrainOptions) -> Tracker | None:
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
             found = client.get_experiment_by_name(name)
             if found is None:
-                found = client.get_experiment(client.create_experiment(name))
+                found = client.get_experiment(client.create_experiment(name, tags=_OF_MODELS))
             if found.lifecycle_stage != "active":
                 raise InputError("its experiment is deleted: restore it, or name another in MLFLOW_EXPERIMENT_NAME")
             _check_artifacts(uri, found.artifact_location)

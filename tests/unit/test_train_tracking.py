@@ -159,6 +159,8 @@ def test_a_folder_gets_everything_but_the_split(run, tmp_path, monkeypatch, capf
     client = MlflowClient(tracking_uri=(tmp_path / "store").as_uri())
     kept = client.get_run(name)
     assert (kept.info.status, kept.info.run_name) == ("FINISHED", "model")
+    kind = client.get_experiment(tracker.experiment).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
     assert kept.data.params["epochs"] == "2"
     assert kept.data.metrics["test/macro_auc"] == 0.5
     assert kept.data.tags["cxrscore.has_leakage"] == "false"

@@ -107,6 +107,10 @@ class FilmWarning(UserWarning):
     """Films were scored with a note on how they were read that a user must know, such as a guessed grey range."""
 
 
+class TrackingWarning(UserWarning):
+    """A model was trained and written, but its run could not be logged to MLflow."""
+
+
 class WorkerError(CxrscoreError):
     """Worker processes died repeatedly on the same item, or one failed because of a bug."""
 

@@ -46,6 +46,11 @@ ENVIRONMENT = {
     "[public weights](weights.md#mirrors); downloads come from there. Default: the publishers' servers.",
     "KERAS_BACKEND": "Engine of Keras: tensorflow, torch or jax. Overrides keras.json.",
     "KERAS_HOME": "Cache of Keras, also searched for ImageNet weights. Default: ~/.keras.",
+    "MLFLOW_EXPERIMENT_NAME": "Experiment of `train --mlflow`. Default: cxrscore.",
+    **dict.fromkeys(
+        ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+        "Read by MLflow: credentials of the tracking server of `train --mlflow`.",
+    ),
     "OMP_NUM_THREADS": "Threads of NumPy and of the backends torch, keras and onnx. Default: one for each core.",
     **dict.fromkeys(
         ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"),

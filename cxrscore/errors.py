@@ -24,6 +24,10 @@ class FileFormatError(InputError):
     """A scores or model file is damaged, has another version, or does not match its metadata."""
 
 
+class OtherRunError(InputError):
+    """An output, finished or not, belongs to a run of other films, models or options."""
+
+
 class RemoteError(InputError):
     """A URL cannot be read. The message contains no user, password or query of the URL."""
 

@@ -295,7 +295,7 @@ def _report(path: Path, base: Path, given: Mapping[str, Any]) -> ExportTarget:
 
     hints = typing.get_type_hints(write_report)
     keywords = [one.name for one in inspect.signature(write_report).parameters.values() if one.kind == one.KEYWORD_ONLY]
-    unfit = ("source", "others", "figures", "pdf", "inputs", "overwrite")
+    unfit = ("source", "others", "figures", "figure_format", "pdf", "inputs", "overwrite")
     allowed = {"output": Path, **{name: hints[name] for name in keywords if name not in unfit}}
     options = _checked(path, "report", base, given, allowed)
     if "output" not in options:

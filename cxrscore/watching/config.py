@@ -267,25 +267,37 @@ def _export(path: Path, base: Path, films: str, given: Mapping[str, Any], number
         suffixes.setdefault(one, suffix)
     if kind is None:
         raise InputError(f"{path}: export {number} lacks the key 'to', expected a format, as in to = \"csv\"")
-    if kind not in suffixes and "films" in allowed:
-        options.setdefault("films", parse_location(films))
     target = ExportTarget(
         name=f"export {number} to {kind}", folder=folder, suffix=suffixes.get(kind, ""), options=options
     )
     try:
+        if kind not in suffixes and "films" not in options and (own := _with_films(target, films)):
+            return own
         export_options(target, Path("scores.h5")).chosen_kind()
     except InputError as error:
         raise InputError(f"{path}: export {number}: {error}") from error
     return target
 
 
+def _with_films(target: ExportTarget, films: str) -> ExportTarget | None:
+    """The same export with the films that are watched, which most kinds of objects refer to; None if it takes none."""
+    own = replace(target, options={**target.options, "films": parse_location(films)})
+    try:
+        export_options(own, Path("scores.h5")).chosen_kind()
+    except InputError:
+        return None
+    return own
+
+
 def export_options(target: ExportTarget, scores: Path) -> ExportOptions:
     """The options of an export of one scores file: a file or a folder of its name below the folder of the target."""
-    own: dict[str, Any] = {"inputs": (scores,), "overwrite": True}
+    own: dict[str, Any] = {**target.options, "inputs": (scores,), "overwrite": True}
     if target.folder is not None:
         own["output"] = target.folder / f"{scores.stem}{target.suffix}"
+    if isinstance(films := own.get("films"), RemotePath):
+        own["films"] = RemotePath(with_dates(films.url, datetime.date.today()))
     try:
-        return ExportOptions(**target.options, **own)
+        return ExportOptions(**own)
     except TypeError:
         raise InputError("the key 'output' is missing, expected the folder of the exports") from None
 

@@ -26,7 +26,7 @@ from cxrscore.io import file_lock, make_folder
 from cxrscore.remote import PathOrUrl, RemotePath
 from cxrscore.scorefile import discard_run, manifest_films, unfinished_outputs
 from cxrscore.scorefile.manifest import canonical_json
-from cxrscore.scoring import LoadedModels, ScoreResult, build_models, known_inputs, score_listed
+from cxrscore.scoring import LoadedModels, ScoreOptions, ScoreResult, build_models, known_inputs, score_listed
 from cxrscore.status import Status, group_failures
 from cxrscore.watching.config import WatchConfig
 from cxrscore.watching.events import Event, Tell
@@ -145,13 +145,17 @@ class Watcher:
     def _hidden(self) -> bool:
         return self._config.score.get("anonymize_paths") is True
 
+    def _options(self, output: Path) -> ScoreOptions:
+        """The options of a run that begins now and writes this scores file."""
+        return replace(self._config.score_options(output, datetime.date.today()), command=self._command)
+
     def start(self) -> None:
         """Brings the index up to date, and loads the models."""
-        options = self._config.score_options(self._config.output / "scores.h5", datetime.date.today())
+        options = self._options(self._config.output / "scores.h5")
         self._loaded = build_models(options)
         found = self._known.refresh()
         self._had_films = found.films > 0
-        text = f"watching {self._config.location(datetime.date.today())}: {found.films:,} films are in {found.files:,} "
+        text = f"watching {options.films}: {found.films:,} films are in {found.files:,} "
         text += f"scores files of {self._config.output}; {self._loaded.backend} scores the new ones"
         values = {"files": found.files, "films": found.films, "backend": self._loaded.backend}
         self._tell(Event(kind="started", text=text, values=values))
@@ -184,7 +188,7 @@ class Watcher:
         self._exports.begin_round()
         self._resume()
         counts = Counts()
-        folder = self._config.location(datetime.date.today())
+        folder = self._options(self._config.output / "scores.h5").films
         paths = self._listed(folder)
         candidates = self._selection.candidates(folder, paths, counts)
         for films in self._selection.new_films(folder, candidates, self._config.films_per_file, counts):
@@ -255,7 +259,7 @@ class Watcher:
 
     def _score(self, output: Path, films: Sequence[str]) -> None:
         assert self._loaded is not None
-        options = replace(self._config.score_options(output, datetime.date.today()), command=self._command)
+        options = self._options(output)
         result = score_listed(options, FoundFilms(paths=tuple(sorted(films))), self._loaded)
         self._known.add(output, sorted(films))
         self.result.files += 1

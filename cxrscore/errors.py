@@ -121,6 +121,10 @@ class WriteError(CxrscoreError):
     exit_code = 74
 
 
+class LockLostError(WriteError):
+    """The lock of a watch is not in its output folder any more, so another watch could use the folder, too."""
+
+
 class OtherProcessError(CxrscoreError):
     """Another process of the group failed and reports the error; this one ends with the same exit code."""
 

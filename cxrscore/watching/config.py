@@ -29,6 +29,14 @@ from cxrscore.scoring import ScoreOptions
 LARGEST = 64 << 10
 """Largest size of the file, bytes."""
 _SHOWN = 100
+_WORDS = {
+    "string": "a text, not empty",
+    "number": "a number",
+    "integer": "a whole number",
+    "object": "a table",
+    "array": "a list of these",
+}
+"""Types of the schema, in words."""
 _OF_THE_WATCH = ("films", "output", "model", "partition", "overwrite", "rehash", "temp_dir", "command")
 _SEVERAL_PROCESSES = ("executor", "processes", "address")
 _ALIASES = {
@@ -204,11 +212,10 @@ def _check_schema(path: Path, values: Any) -> None:
 
 
 def _expected(part: Mapping[str, Any]) -> str:
-    kinds = {"string": "a text", "number": "a number", "integer": "a whole number", "object": "a table"}
-    word = " or ".join(_expected(one) for one in part["anyOf"]) if "anyOf" in part else ""
-    word = word or kinds.get(part.get("type", ""), "a list")
+    kinds = part["type"] if isinstance(part["type"], list) else [part["type"]]
     low, high = part.get("minimum"), part.get("maximum")
-    return word + (f" of at least {low}" if low is not None else "") + (f" and at most {high}" if high else "")
+    limits = (f" of at least {low}" if low is not None else "") + (f" and at most {high}" if high else "")
+    return " or ".join(_WORDS[kind] for kind in kinds) + limits
 
 
 def _short(value: Any) -> str:

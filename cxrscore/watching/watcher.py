@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from cxrscore.errors import CxrscoreError, FileFormatError, InputError, OtherRunError, WriteError
+from cxrscore.errors import CxrscoreError, FileFormatError, InputError, LockLostError, OtherRunError
 from cxrscore.images import FoundFilms, find_films
 from cxrscore.io import file_lock, make_folder
 from cxrscore.remote import PathOrUrl, RemotePath
@@ -38,10 +38,6 @@ LOCK = ".watch.lock"
 _NAME = re.compile(r"scores-(\d{8})-(\d{4,})(?:\..*)?")
 _REASONS = 5
 """Reasons for films without scores that the log of a file names."""
-
-
-class LockLostError(WriteError):
-    """Another folder is in the place of the output folder, so another watch could use it at the same time."""
 
 
 @dataclass(kw_only=True)

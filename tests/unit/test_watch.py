@@ -8,11 +8,10 @@ import made_watch
 import pytest
 from made_watch import FUTURE, killed_at, made_config, made_films, made_up, rounds, scored
 
-from cxrscore.errors import FileFormatError, InputError, WriteError
+from cxrscore.errors import FileFormatError, InputError, LockLostError, WriteError
 from cxrscore.scorefile import open_scores
 from cxrscore.watching import exports, selection, watcher
 from cxrscore.watching.known_films import INDEX
-from cxrscore.watching.watcher import LockLostError
 
 CSV = '[[export]]\nto = "csv"\noutput = "csv"\n'
 

@@ -13,10 +13,10 @@ import struct
 import sys
 from contextlib import suppress
 from dataclasses import asdict
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cxrscore.images.codecs import cv2
-from cxrscore.images.decode import LoadedFilm, load_film
+from cxrscore.images.decode import LoadedFilm, load_film, read_header
 from cxrscore.images.film import Film, Status
 from cxrscore.images.preprocess import Preprocessing
 from cxrscore.remote import parse_location
@@ -30,12 +30,7 @@ def handle_order(line: bytes) -> bytes:
     """The response to one order."""
     order = json.loads(line)
     try:
-        found = load_film(
-            parse_location(order["path"]),
-            Preprocessing.from_dict(order["preprocessing"]),
-            also=[Preprocessing.from_dict(one) for one in order["also"]],
-            any_modality=order["any_modality"],
-        )
+        found = _film_of(order)
     except MemoryError:
         found = LoadedFilm(film=Film(status=Status.CRASHED, message="decoding needs too much memory"), pixels=None)
     known = {name: value for name, value in asdict(found.film).items() if name != "pixels"}
@@ -43,6 +38,18 @@ def handle_order(line: bytes) -> bytes:
     head = json.dumps({"film": known, "bits": bits}).encode()
     squares = () if found.pixels is None else (found.pixels, *found.more)
     return b"".join([LENGTH.pack(len(head)), head, *(square.tobytes() for square in squares)])
+
+
+def _film_of(order: dict[str, Any]) -> LoadedFilm:
+    path = parse_location(order["path"])
+    if order.get("header_only"):
+        return LoadedFilm(film=read_header(path), pixels=None)
+    return load_film(
+        path,
+        Preprocessing.from_dict(order["preprocessing"]),
+        also=[Preprocessing.from_dict(one) for one in order["also"]],
+        any_modality=order["any_modality"],
+    )
 
 
 def _limit_memory() -> None:

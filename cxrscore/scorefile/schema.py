@@ -162,6 +162,12 @@ PROVENANCE = _object(
         total=_count("number of films"),
         scored=_count("films scored"),
         failed=_count("films that could not be scored"),
+        query={
+            "description": "the conditions that chose the films of a PACS: value by attribute, ... for values that may "
+            "identify a patient, and for all if names are hidden; missing for folders",
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+        },
         other_files=_count("files that are not films"),
         other_files_by_kind=_object(
             "these files by kind, which is a suffix or words; missing in files of earlier versions",

@@ -64,7 +64,7 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
         return score_to_remote(options, options.output, score_films, progress)
     started = time.monotonic()
     _check_output(options)
-    files, found = load_models(options), require_films(options.films)
+    files, found = load_models(options), require_films(options.films, any_modality=options.any_modality)
     if options.partition and not options.partition.rows(len(found.paths)):
         return _nothing(options, files, options.partition, len(found.paths))
     if finished := finished_run(options, files, found):

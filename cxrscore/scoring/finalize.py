@@ -19,6 +19,7 @@ from cxrscore.io.strict_json import provenance_models, unicode_text
 from cxrscore.labels.public_sets import films_not_held_out
 from cxrscore.models.calibration import moved_thresholds, prevalence_shift
 from cxrscore.models.model_file import EnsembleFile, ModelFile
+from cxrscore.remote.dicomweb_query import harmless_query
 from cxrscore.scorefile import Run, describe_partition
 from cxrscore.scorefile.manifest import fingerprint_of
 from cxrscore.scorefile.partition import full_run_inputs
@@ -120,6 +121,7 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
         "films": {
             "folder": unicode_text(job.options.films.name),
             "total": len(job.paths),
+            **_query(job.options),
             "other_files": job.found.others.total,
             "other_files_by_kind": other_files(job.found, job.options).as_dict(),
         },
@@ -133,6 +135,12 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
         ],
     }
     return _without_names(provenance) if job.options.anonymize_paths else provenance
+
+
+def _query(options: ScoreOptions) -> dict[str, Any]:
+    """The query that chose the films of a PACS, without values that may name a patient."""
+    query = harmless_query(options.films)
+    return {"query": query} if query else {}
 
 
 def _machine() -> dict[str, Any]:
@@ -195,6 +203,11 @@ def _ensemble(job: RunContext) -> dict[str, Any]:
     }
 
 
+def _without_values(films: dict[str, Any]) -> dict[str, Any]:
+    """The keys of the query alone."""
+    return {"query": dict.fromkeys(films["query"], "...")} if "query" in films else {}
+
+
 def _document(file: ModelFile | EnsembleFile) -> dict[str, Any]:
     """The metadata of the model without its lists of films."""
     return {key: value for key, value in file.document.items() if key != "films"}
@@ -215,6 +228,6 @@ def _without_names(provenance: dict[str, Any]) -> dict[str, Any]:
         **files,
         "command": [],
         "machine": {**provenance["machine"], "name": ""},
-        "films": {**provenance["films"], "folder": ""},
+        "films": {**provenance["films"], "folder": "", **_without_values(provenance["films"])},
         "labels": provenance["labels"] and {**provenance["labels"], "file": ""},
     }

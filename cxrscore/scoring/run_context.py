@@ -341,9 +341,12 @@ def _labels(
 
 
 def _find_labels(films: PathOrUrl) -> PathOrUrl | None:
-    """The label table in or beside a local folder; in a remote folder only in it. None if there is none."""
+    """The label table in or beside a local folder; in a remote folder only in it. None if there is none, as in
+    a PACS."""
     if not isinstance(films, RemotePath):
         return lab.find_labels(films)
+    if films.dicomweb:
+        return None
     table = films / "labels.csv"
     return table if remote_exists(table) else None
 

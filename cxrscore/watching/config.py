@@ -272,10 +272,13 @@ def _export(path: Path, base: Path, films: str, given: Mapping[str, Any], number
     suffixes: dict[str, str] = {}
     for suffix, one in SUFFIXES.items():
         suffixes.setdefault(one, suffix)
-    if kind is None:
+    if kind is None and "stow" not in options:
         raise InputError(f"{path}: export {number} lacks the key 'to', expected a format, as in to = \"csv\"")
     target = ExportTarget(
-        name=f"export {number} to {kind}", folder=folder, suffix=suffixes.get(kind, ""), options=options
+        name=f"export {number} to {kind or 'an archive'}",
+        folder=folder,
+        suffix=suffixes.get(kind or "", ""),
+        options=options,
     )
     try:
         if kind not in suffixes and "films" not in options and (own := _with_films(target, films)):

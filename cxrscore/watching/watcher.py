@@ -184,8 +184,9 @@ class Watcher:
         self._exports.begin_round()
         self._resume()
         counts = Counts()
-        folder = self._options(self._config.output / "scores.h5").films
-        paths = self._listed(folder)
+        options = self._options(self._config.output / "scores.h5")
+        folder = options.films
+        paths = self._listed(folder, any_modality=options.any_modality)
         candidates = self._selection.candidates(folder, paths, counts)
         for films in self._selection.new_films(folder, candidates, self._config.films_per_file, counts):
             self._check_output()
@@ -221,9 +222,9 @@ class Watcher:
         if not same:
             raise LockLostError(f"the lock {place / LOCK} was removed or replaced. Start the watch again.")
 
-    def _listed(self, folder: PathOrUrl) -> tuple[str, ...]:
+    def _listed(self, folder: PathOrUrl, *, any_modality: bool) -> tuple[str, ...]:
         """The films now. That there are none though there were is told: a disk may not be mounted."""
-        found = find_films(folder)
+        found = find_films(folder, any_modality=any_modality)
         if not found.paths and self._had_films and not isinstance(folder, RemotePath):
             text = f"no film is listed any more in {folder}: is its disk mounted? What is scored stays as it is"
             self._tell(Event(kind="no_films", text=text))

@@ -1,5 +1,6 @@
 """A watch as a process: stopped by signals in the middle of a film, started again, and never twice."""
 
+import datetime
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from cxrscore.models.model_file import save_model
 from cxrscore.networks.tensors import initial_tensors
 from cxrscore.scorefile import open_scores
 from cxrscore.synthetic.phantoms import make_phantoms
+from cxrscore.watching import read_config, watch
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +104,36 @@ def test_one_round_tells_by_its_exit_code_that_a_film_has_no_score(made, tmp_pat
         1,
         "cxrscore: cannot read the configuration none.toml: No such file or directory\n",
     )
+
+
+def test_films_of_a_pacs_are_scored_as_they_arrive(made, orthanc, tmp_path):
+    from corpus_bytes import chest, dicom
+
+    folder, _ = made
+    (tmp_path / "model.safetensors").symlink_to(folder / "model.safetensors")
+    films = f"{orthanc.dicomweb}/?StudyDate=last+2+days&Modality=DX"
+    text = CONFIG.replace('"films"', f'"{films}"').replace('explainer = "gated"', "heatmaps = 1")
+    (tmp_path / "watch.toml").write_text(text)
+
+    def film(number, day):
+        uids = {"StudyInstanceUID": f"1.2.3.{number}", "SeriesInstanceUID": f"1.2.3.{number}.1"}
+        return dicom(chest(number), **uids, SOPInstanceUID=f"1.2.3.{number}.1.1", StudyDate=f"{day:%Y%m%d}")
+
+    today = datetime.date.today()
+    orthanc.clear()
+    orthanc.post([film(1, today), film(2, today - datetime.timedelta(days=9))])
+    told, rounds = [], iter([lambda: orthanc.post([film(3, today)]), lambda: None])
+
+    def wait(seconds):
+        do = next(rounds, None)
+        if do is None:
+            raise KeyboardInterrupt
+        do()
+
+    with pytest.raises(KeyboardInterrupt):
+        watch(read_config(tmp_path / "watch.toml"), told.append, wait=wait)
+    assert [one.values["films"] for one in told if one.kind == "scored"] == [1, 1]
+    assert not [one for one in told if one.kind in ("error", "not_scored")]
+    assert not [one for one in told if "StudyDate" in one.text or "1.2.3.3" in one.text]
+    files = sorted((tmp_path / "out").glob("*.h5"))
+    assert [path.count("1.2.3.3.1.1") for file in files for path in open_scores(file).films.path] == [0, 1]

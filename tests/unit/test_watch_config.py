@@ -19,7 +19,9 @@ from cxrscore.watching.config import export_options
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "watch"
 NOT_IN_A_WATCH = {
-    "score": {"output", "model", "shard", "executor", "processes", "address", "overwrite", "rehash", "temp_dir"},
+    "score": {
+        *("output", "model", "shard", "executor", "processes", "address", "overwrite", "rehash", "temp_dir", "dry_run"),
+    },
     "export": {"overwrite", "feature_map"},
     "report": {
         *("overwrite", "figures", "figure_format", "pdf", "labels", "film_column", "patient_column", "uncertain"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,15 @@ from cxrscore.scoring.options import ScoreOptions, ScoreResult
 from cxrscore.scoring.pipeline import compute_shards, make_decoder_pool
 from cxrscore.scoring.remote_output import score_to_remote
 from cxrscore.scoring.reuse import FilmWatch, check_same_films, finished_run, update_labels
-from cxrscore.scoring.run_context import RunContext, RuntimeInfo, load_models, prepare_run
+from cxrscore.scoring.run_context import (
+    LoadedModels,
+    RunContext,
+    RuntimeInfo,
+    build_models,
+    known_inputs,
+    load_models,
+    prepare_run,
+)
 from cxrscore.scoring.thumbnails import ThumbnailCollector
 from cxrscore.status import status_name
 
@@ -37,7 +46,16 @@ ROUNDS = 3
 SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 """The fingerprints of both runs decide whether an existing output is of another run."""
 
-__all__ = ["Partition", "ScoreOptions", "ScoreResult", "score_films"]
+__all__ = [
+    "LoadedModels",
+    "Partition",
+    "ScoreOptions",
+    "ScoreResult",
+    "build_models",
+    "known_inputs",
+    "score_films",
+    "score_listed",
+]
 
 
 def score_films(options: ScoreOptions, progress: Progress = no_progress) -> ScoreResult:
@@ -53,7 +71,27 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
         joined = bool(notes)
         return _result(options, files, found, 0, started, finished.backend, [*told, *notes], labels_joined=joined)
     job = prepare_run(options, files, found, None if options.alone else probe_worker(options, files))
-    files = job.files  # the backend holds the tensors now: free this copy
+    del files  # the backend holds the tensors now: free this copy
+    return _run(job, progress, started)
+
+
+def score_listed(
+    options: ScoreOptions, found: FoundFilms, loaded: LoadedModels, progress: Progress = no_progress
+) -> ScoreResult:
+    """Scores films that the caller has chosen, with models that it has loaded, into one file on disk.
+
+    An unfinished run of this output resumes if ``found`` are the films of its manifest. No digest of a film is recorded
+    in the cache, so the time that this takes depends on these films only, however many others are in their folder.
+    """
+    started = time.monotonic()
+    _check_output(options)
+    job = prepare_run(options, loaded.files, found, loaded=loaded)
+    return _run(replace(job, records=False), progress, started)
+
+
+def _run(job: RunContext, progress: Progress, started: float) -> ScoreResult:
+    """Computes what is missing of a run that began at ``started``."""
+    options = job.options
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
     notes = list(dict.fromkeys((*job.label_notes, *job.notes)))
@@ -61,7 +99,7 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
         computed, rescored = _computed(run, job, progress, started)
         notes += rescored
     changed = bool(job.changes)
-    return _result(options, files, found, computed, started, job.backend, notes, list_changed=changed)
+    return _result(options, job.files, job.found, computed, started, job.backend, notes, list_changed=changed)
 
 
 def _check_output(options: ScoreOptions) -> None:

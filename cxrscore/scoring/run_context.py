@@ -44,6 +44,20 @@ class RuntimeInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoadedModels:
+    """Models that one backend has built, for any number of runs with the same models and the same options.
+
+    files    the model files in the given order, without their tensors
+    backend  name of the backend
+    models   the built models, in the same order
+    """
+
+    files: tuple[ModelFile, ...]
+    backend: str
+    models: tuple[Model, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunContext:
     """A run that is ready to compute.
 
@@ -53,6 +67,7 @@ class RunContext:
     files        the model files in the given order, without their tensors
     models       the built models; empty if other processes compute
     runtime      reported by one of these processes; None if this process computes
+    records      whether the digests of its films are recorded in the cache, for the next run of the same folder
     """
 
     options: ScoreOptions
@@ -64,6 +79,7 @@ class RunContext:
     backend: str
     models: tuple[Model, ...]
     runtime: RuntimeInfo | None = None
+    records: bool = True
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -249,16 +265,30 @@ def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
     return f"their order differs, number {place + 1} is {one[place]} and {other[place]}"
 
 
+def build_models(options: ScoreOptions) -> LoadedModels:
+    """Reads and builds the models; errors as load_models."""
+    files = load_models(options)
+    backend = chosen_backend(options, files)
+    models = _built(options, files, backend)
+    return LoadedModels(files=tuple(replace(file, tensors={}) for file in files), backend=backend, models=models)
+
+
 def prepare_run(
-    options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms, runtime: RuntimeInfo | None = None
+    options: ScoreOptions,
+    files: tuple[ModelFile, ...],
+    found: FoundFilms,
+    runtime: RuntimeInfo | None = None,
+    loaded: LoadedModels | None = None,
 ) -> RunContext:
     """Reads all inputs of a run except the films; raises an error for any invalid one.
 
     runtime  reported by the process that computes; None: this process builds the models
+    loaded   the models, if they are built already
     """
     listing = resume_file_list(options, found)
     labels, labels_file = _labels(options, listing, files[0].spec.findings)
-    backend = chosen_backend(options, files)
+    backend = chosen_backend(options, files) if loaded is None else loaded.backend
+    models = () if runtime else _built(options, files, backend) if loaded is None else loaded.models
     return RunContext(
         options=options,
         file_list=listing,
@@ -267,7 +297,7 @@ def prepare_run(
         labels_file=labels_file,
         files=tuple(replace(file, tensors={}) for file in files),
         backend=backend,
-        models=() if runtime else _built(options, files, backend),
+        models=models,
         runtime=runtime,
     )
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-from made_model import document, golden  # noqa: E402
+from made_model import document, golden
 
-import cxrscore  # noqa: E402
-from cxrscore.contract import ModelSpec  # noqa: E402
-from cxrscore.errors import InputError  # noqa: E402
-from cxrscore.io import sha256_file  # noqa: E402
-from cxrscore.models.model_file import save_model  # noqa: E402
-from cxrscore.networks.tensors import initial_tensors  # noqa: E402
-from cxrscore.reading import FilmFeatures  # noqa: E402
-from cxrscore.synthetic.phantoms import make_phantoms  # noqa: E402
+import cxrscore
+from cxrscore.contract import ModelSpec
+from cxrscore.errors import InputError
+from cxrscore.io import sha256_file
+from cxrscore.models.model_file import save_model
+from cxrscore.networks.tensors import initial_tensors
+from cxrscore.reading import FilmFeatures
+from cxrscore.synthetic.phantoms import make_phantoms
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def unpacked(path: Path) -> Iterator[bytes]:
 
 
 def outputs(home: Path, name: str, *options: str) -> dict[str, list[bytes]]:
-    """What score, report, verify, show and export write and say, by command or file."""
+    """What score, report, verify, show, export and queue write and say, by command or file."""
     before = {path for path in home.rglob("*") if path.is_file()}
     said = {
         "score": cxrscore(
@@ -133,6 +133,9 @@ def outputs(home: Path, name: str, *options: str) -> dict[str, list[bytes]]:
         ),
         "show": cxrscore(home, "show", f"{name}.h5", "--json", expect=0),
         "export csv": cxrscore(home, "export", f"{name}.h5", "-o", f"{name}.csv", "--all-columns", expect=0),
+        "queue": cxrscore(
+            home, "queue", f"{name}.h5", "--by", "random", "-o", f"{name}-queue.csv", "--json", expect=0
+        ),
         "export json": cxrscore(home, "export", f"{name}.h5", "-o", f"{name}.json", "--json", expect=0),
     }  # fmt: skip
     new = [path for path in home.rglob("*") if path.is_file() and path not in before]

@@ -178,7 +178,7 @@ def test_a_wrong_password_is_one_line(server, home, changed, message):
 def test_a_run_that_is_killed_resumes(server, home, tmp_path, monkeypatch):
     for name, value in install(tmp_path / "site").items():
         monkeypatch.setenv(name, value)
-    server.post([film(number, 100) for number in range(100, 164)])  # two shards with the eight
+    server.post([film(number, 100) for number in range(100, 222)])  # three shards with the eight
     words = ["score", server.dicomweb, "-m", "model", "--backend", "torch", "--device", "cpu", "-b", "1", "-q"]
     words += ["--explainer", "gated", "--heatmaps", "1", "-o"]
     with Gate([sys.executable, "-P", "-m", "cxrscore", *words, "killed.h5"], cwd=home) as gate:
@@ -187,11 +187,11 @@ def test_a_run_that_is_killed_resumes(server, home, tmp_path, monkeypatch):
         assert gate.process.wait() == -signal.SIGKILL
     assert not (home / "killed.h5").exists()
     done = run(home, *words, "killed.h5", "--json")
-    assert (done.returncode, json.loads(done.stdout)["scored"]) == (0, 72), done.stderr
-    assert 0 < json.loads(done.stdout)["computed"] < 72, "it began anew"
-    assert score(home, films=server.dicomweb, output="undisturbed.h5", batch_size=1).computed == 72
+    assert (done.returncode, json.loads(done.stdout)["scored"]) == (0, 130), done.stderr
+    assert 0 < json.loads(done.stdout)["computed"] < 130, "it began anew"
+    assert score(home, films=server.dicomweb, output="undisturbed.h5", batch_size=1).computed == 130
     killed = columns(home / "killed.h5")
-    assert len(killed) == 72
+    assert len(killed) == 130
     assert killed == columns(home / "undisturbed.h5")
 
 

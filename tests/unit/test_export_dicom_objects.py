@@ -319,6 +319,20 @@ def test_loss_of_the_film_is_told_of_its_images(kind):
     assert one(kind, film_of()).LossyImageCompression == "00"
 
 
+@pytest.mark.parametrize("kind", [parametric_maps, secondary_captures])
+def test_words_of_the_film_that_are_no_terms_are_not_copied(kind):
+    odd = {
+        "LossyImageCompression": "01",
+        "LossyImageCompressionRatio": [3.0, 4.0],
+        "LossyImageCompressionMethod": "Maier, by hand",
+        "PatientOrientation": ["L", "Maier"],
+        "BurnedInAnnotation": "Maier",
+    }
+    (made,) = objects(kind, film_of(dicom(**odd, **UIDS)))
+    assert b"Maier" not in made.data
+    assert pydicom.dcmread(BytesIO(made.data)).LossyImageCompression == "01"
+
+
 # --- captures
 
 

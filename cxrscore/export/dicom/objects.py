@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import io
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ CHARACTER_SET = "ISO_IR 192"
 """UTF-8, in all objects."""
 _DEVICE = ("121007", "DCM", "Device")
 _PROCESSING = ("109102", "DCM", "Processing Equipment")
+_METHOD = re.compile("[A-Z0-9_]{1,16}")
+"""Methods of compression that a film may name: one defined term."""
 _NAMESPACE = uuid.UUID("6d1a6a0e-0b7c-5d0f-9a53-2c7f1a4e8b90")
 _DATES = ("InstanceCreationDate", "ContentDate", "PresentationCreationDate", "DateOfSecondaryCapture")
 _TIMES = ("InstanceCreationTime", "ContentTime", "PresentationCreationTime", "TimeOfSecondaryCapture")
@@ -210,9 +213,9 @@ def set_compression(made: Any, film: DicomFilm) -> None:
     """Says of an image that the film from which it is made was compressed with loss, which is said for good."""
     made.LossyImageCompression = "01" if film.source.lossy else "00"
     names = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
-    if film.source.lossy and all((found := read_attributes(film.data, names)).values()):
-        for name in names:
-            setattr(made, name, found[name])
+    ratio, method = read_attributes(film.data, names).values()
+    if film.source.lossy and isinstance(ratio, float) and 1 <= ratio < 1e6 and _METHOD.fullmatch(str(method)):
+        made.LossyImageCompressionRatio, made.LossyImageCompressionMethod = ratio, method
 
 
 @contextmanager

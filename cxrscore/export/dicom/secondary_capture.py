@@ -52,7 +52,7 @@ def secondary_captures(film: DicomFilm, options: ExportOptions) -> Iterator[Dico
         if not np.isfinite(own.values).all():
             yield LeftOut("the map has values that are not finite")
         else:
-            yield _secondary_capture(film, finding, _picture(film, size, grey, finding, own))
+            yield _secondary_capture(film, size, finding, _picture(film, size, grey, finding, own))
 
 
 def _shown(film: DicomFilm, size: FilmGeometry) -> Picture:
@@ -114,7 +114,7 @@ def _model(algorithm: Algorithm) -> str:
     return f"cxrscore {cxrscore.__version__}, {network}, model {algorithm.model[:12] or 'unknown'}"
 
 
-def _secondary_capture(film: DicomFilm, finding: str, picture: Picture) -> DicomObject:
+def _secondary_capture(film: DicomFilm, size: FilmGeometry, finding: str, picture: Picture) -> DicomObject:
     source = source_dataset(film.source)
     with highdicom_reported() as hd:
         made = hd.sc.SCImage(
@@ -128,18 +128,18 @@ def _secondary_capture(film: DicomFilm, finding: str, picture: Picture) -> Dicom
             specific_character_set=CHARACTER_SET,
             **common_attributes(SC, film.source, film.algorithm, place=film.place(finding)),
         )
-        _set_image(made, film, finding)
+        _set_image(made, film, size, finding)
         return finished(made, SC, film.source, film.algorithm)
 
 
-def _set_image(made: Any, film: DicomFilm, finding: str) -> None:
+def _set_image(made: Any, film: DicomFilm, size: FilmGeometry, finding: str) -> None:
     """Attributes of the modules General Image, General Reference and SC Equipment that highdicom does not set."""
-    found = read_attributes(film.data, ("BurnedInAnnotation", "PatientOrientation"))
+    found = read_attributes(film.data, ("BurnedInAnnotation",))
     # Bands of text without patient data do not identify anybody: what is burned into the film decides (PS3.3 C.7.6.1).
     burned = str(found.get("BurnedInAnnotation") or "").strip()
     if burned in ("YES", "NO"):
         made.BurnedInAnnotation = burned
-    made.PatientOrientation = found.get("PatientOrientation") or None
+    made.PatientOrientation = list(size.orientation) or None
     made.BodyPartExamined = "CHEST"  # which is not paired, so that there is no Laterality
     made.ConversionType = "WSD"
     made.ImageComments = f"{short(finding)}: {WARNING}"

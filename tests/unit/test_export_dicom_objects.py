@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from corpus_bytes import chest, dicom, lookup_table
-from dciodvfy import complaints, needs_dciodvfy
+from dciodvfy import PROGRAM, complaints, needs_dciodvfy
 from few_scores import NAN, few_scores
 
 from cxrscore.errors import InputError
@@ -633,3 +633,28 @@ def test_names_of_any_character_set_become_utf8(folder, charset, name):
     export(folder, objects=("pr",))
     found = {str(pydicom.dcmread(path).PatientName) for path in (folder / "out").iterdir()}
     assert found == {name, PERSON["PatientName"]}
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_real_films_have_all_kinds(shared, tmp_path):
+    films = shared / "data" / "dicom"
+    names = sorted(path.name for path in films.glob("*.dcm") if not path.name.startswith(("RG2", "RG3")))
+    given = few_scores(
+        names,
+        prob=[[0.5, 0.1]] * len(names),
+        sha256=tuple(sha256_bytes((films / name).read_bytes()) for name in names),
+        heat_maps=HeatMaps(
+            map=np.array([MAP] * len(names), np.float16),
+            film=np.arange(len(names), dtype=np.int32),
+            finding=np.zeros(len(names), np.int16),
+        ),
+        provenance={"models": [{"document": {"preprocessing": Preprocessing(size=512, fit="pad").as_dict()}}]},
+    )
+    result = export_scores(given, ExportOptions(output=tmp_path / "out", kind="dicom", films=films))
+    assert (result.failed, {result.objects[name] for name in ("sr", "pm", "sc", "pr")}) == ((), {6})
+    paths = sorted((tmp_path / "out").iterdir())
+    # One of these films is another with MONOCHROME1 for MONOCHROME2: their Parametric Maps are one object.
+    assert len(paths) == result.files - 1
+    if PROGRAM is not None:
+        assert [line for path in paths for line in complaints(path)] == []

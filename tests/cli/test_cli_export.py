@@ -96,6 +96,7 @@ def test_a_model_becomes_an_onnx_file():
         (["m.safetensors", "-o", "none/m.onnx"], 74, "cannot write none/m.onnx: No such file or directory"),
         (["m.safetensors", "-o", "out.csv"], 1, "`cxrscore export m.safetensors -o model.onnx` exports it"),
         (["out.h5", "-o", "out.csv", "--feature-map"], 1, "--feature-map is for the format onnx"),
+        (["m.safetensors", "--to", "onnx", "--stow", "https://host/"], 1, "--stow has no meaning for the format onnx"),
     ],
 )
 def test_mistakes_with_a_model_are_told_and_leave_nothing(words, code, told):
@@ -119,6 +120,14 @@ def test_mistakes_with_a_model_are_told_and_leave_nothing(words, code, told):
         (["none.h5", "-o", "out.csv", "--films", "."], 1, "--films has no meaning"),
         (["broken.h5", "-o", "out.csv"], 1, "broken.h5 is not a scores file (HDF5)"),
         (["out.h5", "-o", "sr", "--format", "dicom-sr"], 1, "--films"),
+        (["out.h5", "--stow", "https://host/dicom-web/"], 1, "--films"),
+        (["out.h5", "--stow", "https://user:canary@host/?a=b", "--films", "."], 1, "expected one without a query"),
+        (
+            ["out.h5", "-o", "out.csv", "--stow", "https://host/dicom-web/"],
+            1,
+            "--stow has no meaning for the format csv",
+        ),
+        (["out.h5", "-o", "-", "--to", "fhir"], 1, "the format fhir is many files: name a folder with --output"),
         (["out.h5", "-o", "x", "--to", "dicom", "--films", ".", "--objects", "sr,ct"], 1, "no DICOM object 'ct'"),
         (["out.h5", "-o", "x", "--to", "dicom", "--films", ".", "--contour-level", "1"], 2, "contour-level"),
         (["out.h5", "-o", "x", "--to", "dicom", "--films", ".", "--maps-of", "all", "--maps-of", "Mass"], 1, "alone"),
@@ -130,6 +139,7 @@ def test_mistakes_are_told_and_leave_nothing(home, words, code, told):
     result = export(*words, expect=code)
     assert told in result.stderr
     assert "Traceback" not in result.stderr
+    assert "canary" not in result.stderr
     assert sorted(os.listdir()) == ["broken.h5", "out.h5"]
 
 
@@ -160,6 +170,14 @@ def test_a_full_disk_leaves_no_file(home, name):
     assert done.returncode == 74
     assert done.stderr == f"cxrscore: cannot write {name}: File too large. No partial file remains.\n"
     assert sorted(os.listdir()) == ["big.h5", "out.h5"]
+
+
+def test_films_become_fhir_bundles(home):
+    pytest.importorskip("fhir.resources")
+    result = export("out.h5", "-o", "bundles", "--to", "fhir")
+    count = len(os.listdir("bundles"))
+    assert count > 0
+    assert result.stderr.splitlines()[-1].startswith(f"wrote {count} bundles to bundles/")
 
 
 def test_help_names_all_kinds_of_dicom_objects():

@@ -5,6 +5,7 @@ import stat
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from corpus_bytes import dicom
 from few_scores import NAN, few_scores
@@ -293,6 +294,14 @@ def test_a_film_that_went_is_told_and_the_others_are_written(films):
     (films / "a.dcm").unlink()
     result, files = export(films.parent, films=films)
     assert (result.failed, len(files)) == ((("a.dcm", "it is not in the folder, or cannot be read"),), 1)
+
+
+def test_a_probability_that_is_no_number_has_no_observation(tmp_path):
+    scores = few_scores(["a.png", "b.png"], prob=((0.25, NAN), (NAN, NAN)), status=np.ones(2, np.uint8))
+    result, files = export(tmp_path, scores)
+    assert result.failed == ()
+    counts = [len(json.loads(path.read_bytes())["entry"]) for path in files]
+    assert sorted(counts) == [2, 3]  # device and report, and one observation
 
 
 def test_what_fhir_does_not_take_is_told_and_not_quoted(films, capfd):

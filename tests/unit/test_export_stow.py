@@ -208,6 +208,14 @@ def test_a_server_that_is_not_there_is_one_line(monkeypatch):
         send(server, stored, where=RemotePath(f"{url}/dicom-web"))
 
 
+def test_the_advice_is_to_overwrite_where_a_folder_is_written_too(archive):
+    archive.answers = repeat(plain(404))
+    sink = ArchiveSink(RemotePath(archive.url), "a rerun with --overwrite")
+    sink.put(DicomObject(kind=SR, uid="1.2.1", data=b"data of 1.2.1"), "a.dcm")
+    with pytest.raises(WriteError, match="a rerun with --overwrite stores the others, and none twice"):
+        sink.close()
+
+
 def test_a_login_is_sent_and_never_shown(archive, monkeypatch):
     monkeypatch.setenv(USER, "reader")
     monkeypatch.setenv(PASSWORD, "canary-secret")

@@ -76,6 +76,16 @@ def test_films_are_listed_with_what_the_server_states(server):
     assert sorted(first["includefield"]) == ["00080016", "00080060", "00080070", "00185101"]
 
 
+def test_a_query_is_percent_encoded_where_it_must_be_alone(server, monkeypatch):
+    lines = []
+    do_get = server.RequestHandlerClass.do_GET
+    monkeypatch.setattr(
+        server.RequestHandlerClass, "do_GET", lambda handler: (lines.append(handler.path), do_get(handler))
+    )
+    listed(f"{server.dicomweb}?PatientName=A*&StudyDescription=a%20%26b+c&StudyInstanceUID=1.2,1.3&StudyTime=10:00")
+    assert "PatientName=A*&StudyDescription=a%20%26b%20c&StudyInstanceUID=1.2,1.3&StudyTime=10:00" in lines[0]
+
+
 def test_a_film_is_received_as_it_is_stored(server):
     assert read_remote(film(server), LIMIT) == DATA
     assert server.headers[-1]["Accept"] == 'multipart/related; type="application/dicom"; transfer-syntax=*'

@@ -26,6 +26,8 @@ class ArchiveSink:
     ----------
     where : RemotePath
         The DICOMweb service.
+    rerun : str
+        How to run the command again, for the message of an error.
 
     Raises
     ------
@@ -33,9 +35,9 @@ class ArchiveSink:
         If the credentials are not valid, or a package is missing.
     """
 
-    def __init__(self, where: RemotePath) -> None:
+    def __init__(self, where: RemotePath, rerun: str = "a rerun of the command") -> None:
         module("requests")
-        self._where = where
+        self._where, self._rerun = where, rerun
         self._open().close()  # reports invalid credentials before anything is made
         self._waiting: dict[str, tuple[DicomObject, str]] = {}
         self._bytes = 0
@@ -81,8 +83,8 @@ class ArchiveSink:
         except RemoteError as error:
             there = sum(count for text, count in self._stored.items() if text != REFUSED)
             raise WriteError(
-                f"cannot store in {self._where}: {error.reason}. {there} objects are stored; a rerun of the command "
-                "stores the others, and none twice."
+                f"cannot store in {self._where}: {error.reason}. {there} objects are stored; {self._rerun} stores "
+                "the others, and none twice."
             ) from None
         for uid, outcome in outcomes.items():
             self._stored[outcome.text if outcome.is_stored else REFUSED] += 1

@@ -72,7 +72,8 @@ def open_sink(options: ExportOptions) -> Sink:
     """The folder or the archive of the options, or both."""
     places: list[Sink] = []
     if options.stow is not None:
-        places.append(ArchiveSink(options.stow))
+        rerun = "a rerun of the command" if options.output is None else "a rerun with --overwrite"
+        places.append(ArchiveSink(options.stow, rerun))
     if options.output is not None or not places:
         places.append(FolderSink(options))
     return places[0] if len(places) == 1 else _BothSinks(places)

@@ -372,6 +372,17 @@ def test_a_capture_of_a_film_with_high_pixels_has_square_ones():
     assert made.Rows > 768
 
 
+def test_the_warning_fits_above_a_narrow_film():
+    """Of 32 x 400 pixels, which become 61 x 768."""
+    pixels = one(secondary_captures, film_of(dicom(np.tile(chest()[:, :32], (5, 1))[:400], **UIDS))).pixel_array
+    assert pixels.shape[1] == 480
+    letters = np.flatnonzero((pixels[:40] == (255, 191, 0)).all(axis=2).any(axis=0))
+    assert letters.min() < 20
+    assert 300 < letters.max() < 470
+    assert pixels[300, 240].any()
+    assert not pixels[300, :200].any()
+
+
 @pytest.mark.parametrize(("value", "wanted"), [("YES", "YES"), ("", None), ("perhaps", None)])
 def test_what_is_burned_into_the_film_is_said_of_the_capture(value, wanted):
     assert one(secondary_captures, film_of(dicom(BurnedInAnnotation=value, **UIDS))).get("BurnedInAnnotation") == wanted
@@ -552,7 +563,7 @@ def test_without_patient_leaves_all_kinds_empty(folder):
     for path in (folder / "out").iterdir():
         read = pydicom.dcmread(path)
         assert not any(read.get(name) for name in PATIENT), path
-        for word in (*OTHERS.values(), "Zacharias", "778899", "4711", "0815", "19480503", "berweiser"):
+        for word in (*OTHERS.values(), "Zacharias", "MRN-778899", "S-4711", "ACC-0815", "19480503", "berweiser"):
             assert word.encode() not in path.read_bytes()
 
 

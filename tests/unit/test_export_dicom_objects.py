@@ -202,6 +202,19 @@ def test_a_spacing_that_is_no_number_is_none():
     assert film_geometry(data.replace(b"8888\\8888", b"wide\\high")).spacing is None
 
 
+def test_damaged_elements_are_told():
+    """Rows of three bytes, and a group length of five in the meta information."""
+    data = dicom(**UIDS)
+    at = data.index(b"\x28\x00\x10\x00US\x02\x00")
+    rows = data[:at] + b"\x28\x00\x10\x00US\x03\x00abc" + data[at + 10 :]
+    with pytest.raises(SourceError, match="no size"):
+        film_geometry(rows)
+    meta = data[:132] + b"\x02\x00\x00\x00UL\x05\x00abcde" + data[144:]
+    for read in (film_geometry, lambda data: read_source(data, with_patient=True)):
+        with pytest.raises(SourceError, match=r"cannot be read as DICOM|no usable"):
+            read(meta)
+
+
 # --- contours
 
 

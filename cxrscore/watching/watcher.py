@@ -131,7 +131,7 @@ class Watcher:
         self._known = KnownFilms(config.output)
         self._selection = Selection(self._known, config.min_age, config.interval, config.retries)
         targets = [*config.exports, *([config.report] if config.report else [])]
-        self._exports = Exports(config.output, targets, tell)
+        self._exports = Exports(config.output, targets, tell, retries=config.retries, interval=config.interval)
         self._lock = os.stat(config.output / LOCK)
         self._unreadable: tuple[str, ...] = ()
         self._stale = self._had_films = False

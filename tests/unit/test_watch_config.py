@@ -49,7 +49,7 @@ OF_ALL = {"json", "quiet", "verbose"}
         ({}, "[score]\nprocesses = 2", r"'processes' \(a watch is one process\)"),
         ({}, '[score]\noutput = "x"', "score has the key 'output'"),
         ({}, '[[export]]\noutput = "x"', "export 1 lacks the key 'to'"),
-        ({}, '[[export]]\nto = "csv"', "export 1: the key 'output' is missing"),
+        ({}, '[[export]]\nto = "csv"', "export 1: .*output"),
         ({}, '[[export]]\nto = "csv"\noutput = 3', r"export 1\.output is 3, expected a path"),
         ({}, '[[export]]\nto = "csv"\noutput = "x"\nwith_patient = true', "export 1: --with-patient has no meaning"),
         ({}, '[[export]]\nto = "csv"\noutput = "films/csv"', "folder of export 1 to csv is below the films"),

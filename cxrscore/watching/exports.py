@@ -12,6 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,12 @@ class Exports:
     def begin_round(self) -> None:
         """Tries again what failed in the last round."""
         self._down.clear()
+
+    def clean_up(self) -> None:
+        """Removes the remains of markers that a killed watch was writing."""
+        for part in (self._folder / MARKERS).glob(".*.part"):
+            with suppress(OSError):
+                part.unlink()
 
     def pending(self) -> list[Path]:
         """The scores files with exports to do, those that failed least often first."""

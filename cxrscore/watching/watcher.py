@@ -17,6 +17,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -146,7 +147,8 @@ class Watcher:
         return replace(self._config.score_options(output, datetime.date.today()), command=self._command)
 
     def start(self) -> None:
-        """Brings the index up to date, and loads the models."""
+        """Removes what a killed watch has left, brings the index up to date, and loads the models."""
+        self._clean_up()
         options = self._options(self._config.output / "scores.h5")
         self._loaded = build_models(options)
         found = self._known.refresh()
@@ -164,6 +166,13 @@ class Watcher:
                 f"some scores files were made with other inputs ({', '.join(names)}): their films are not scored again"
             )
             self._tell(Event(kind="other_inputs", text=text, values={"inputs": names}))
+
+    def _clean_up(self) -> None:
+        """Removes the locks of scores files whose process has ended, and the remains of markers."""
+        for lock in self._config.output.glob("scores-*.h5.lock"):
+            with suppress(InputError), file_lock(lock):
+                pass
+        self._exports.clean_up()
 
     def close(self) -> None:
         self._known.close()

@@ -360,5 +360,7 @@ def test_a_watch_that_is_killed_anywhere_scores_each_film_once_and_makes_each_ex
         rounds(config)
         assert scored(config) == {"a.png": 1, "b.png": 1, "c.png": 1}, number
         assert len(list((place / "csv").glob("*.csv"))) == len(list(config.output.glob("*.h5"))) == 2
-        assert not [path for path in config.output.iterdir() if path.name.endswith((".parts", ".done", ".lock"))]
+        assert not [
+            path for path in config.output.rglob("*") if path.name.endswith((".parts", ".done", ".lock", ".part"))
+        ]
     assert kills > 10

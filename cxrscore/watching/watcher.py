@@ -180,7 +180,7 @@ class Watcher:
     def failed(self, error: CxrscoreError) -> None:
         """Tells why a round has ended early; the next one begins with what it left."""
         self._stale = True
-        text = f"{error} Trying again in {self._config.interval:g} s."
+        text = f"{str(error).rstrip('.')}. Trying again in {self._config.interval:g} s."
         self._tell(Event(kind="error", text=text, values={"reason": str(error), "error": type(error).__name__}))
 
     def round(self) -> None:

@@ -17,6 +17,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -131,7 +132,7 @@ class Watcher:
         self._known = KnownFilms(config.output)
         self._selection = Selection(self._known, config.min_age, config.interval, config.retries)
         targets = [*config.exports, *([config.report] if config.report else [])]
-        self._exports = Exports(config.output, targets, tell)
+        self._exports = Exports(config.output, targets, tell, retries=config.retries, interval=config.interval)
         self._lock = os.stat(config.output / LOCK)
         self._unreadable: tuple[str, ...] = ()
         self._stale = self._had_films = False
@@ -146,7 +147,8 @@ class Watcher:
         return replace(self._config.score_options(output, datetime.date.today()), command=self._command)
 
     def start(self) -> None:
-        """Brings the index up to date, and loads the models."""
+        """Removes what a killed watch has left, brings the index up to date, and loads the models."""
+        self._clean_up()
         options = self._options(self._config.output / "scores.h5")
         self._loaded = build_models(options)
         found = self._known.refresh()
@@ -165,13 +167,20 @@ class Watcher:
             )
             self._tell(Event(kind="other_inputs", text=text, values={"inputs": names}))
 
+    def _clean_up(self) -> None:
+        """Removes the locks of scores files whose process has ended, and the remains of markers."""
+        for lock in self._config.output.glob("scores-*.h5.lock"):
+            with suppress(InputError), file_lock(lock):
+                pass
+        self._exports.clean_up()
+
     def close(self) -> None:
         self._known.close()
 
     def failed(self, error: CxrscoreError) -> None:
         """Tells why a round has ended early; the next one begins with what it left."""
         self._stale = True
-        text = f"{error} Trying again in {self._config.interval:g} s."
+        text = f"{str(error).rstrip('.')}. Trying again in {self._config.interval:g} s."
         self._tell(Event(kind="error", text=text, values={"reason": str(error), "error": type(error).__name__}))
 
     def round(self) -> None:

@@ -1,8 +1,10 @@
 """A watch scores each film once: whatever comes, goes, changes or fails between its rounds."""
 
+import dataclasses
 import os
 import shutil
 import sqlite3
+import time
 
 import made_watch
 import pytest
@@ -196,6 +198,34 @@ def test_exports_follow_each_file_and_are_tried_again_until_they_are_done(home, 
     assert of_kind(rounds(config)[1], "exported") == []
 
 
+def test_an_export_that_lacks_films_is_tried_again_after_a_pause_and_up_to_a_bound(home, monkeypatch):
+    config = made_config(home, CSV, retries=2)
+    made_films(home, "a")
+    real, made, times = exports.export_scores, [], [0.0]
+
+    def incomplete(scores, options):
+        made.append(times[0])
+        return dataclasses.replace(real(scores, options), failed=[("a.png", "its source is down")])
+
+    monkeypatch.setattr(exports, "export_scores", incomplete)
+    monkeypatch.setattr(exports.time, "time", lambda: time.time_ns() / 1e9 + times[0])
+    result, told = rounds(config)
+    assert (result.pending_exports, of_kind(told, "exported")[0]["tried_again"]) == (1, True)
+    assert "a.png: its source is down" in of_kind(told, "not_exported")[0]["text"]
+    for pause in (
+        100,
+        130,
+        140,
+        230,
+        300,
+        1000,
+    ):  # 2 and 4 intervals of 60 s after each try, whose file has the true time
+        times[0] = pause
+        rounds(config)
+    assert made == [0, 130, 300]
+    assert rounds(config)[0].pending_exports == 0
+
+
 def test_a_new_export_is_made_of_all_scores_files(home):
     made_films(home, "a")
     rounds(made_config(home))
@@ -302,6 +332,20 @@ def test_an_index_that_breaks_while_the_watch_runs_is_made_anew(home):
     assert scored(config) == {"a.png": 1, "b.png": 1}
 
 
+def test_with_anonymized_paths_no_file_and_no_line_names_a_film(home):
+    config = made_config(home, f"[score]\nanonymize_paths = true\n{CSV}")
+    made_films(home, "canary-a", "canary-folder/b")
+    made_films(home, "canary-bad", content="! damaged")
+    made_films(home, "canary-lost", content="? not received")
+    (home / "films" / "canary-link.png").symlink_to(home / "nowhere")
+    _, told = rounds(config)
+    assert {"scored", "not_scored", "unreadable", "exported"} <= {one["kind"] for one in told}
+    written = [path for path in home.rglob("*") if path.is_file() and home / "films" not in path.parents]
+    assert len(written) > 4
+    assert not [path for path in written if b"canary" in path.read_bytes() or "canary" in path.name]
+    assert "canary" not in str(told)
+
+
 @pytest.mark.slow
 def test_a_watch_that_is_killed_anywhere_scores_each_film_once_and_makes_each_export(home):
     kills = 0
@@ -316,5 +360,7 @@ def test_a_watch_that_is_killed_anywhere_scores_each_film_once_and_makes_each_ex
         rounds(config)
         assert scored(config) == {"a.png": 1, "b.png": 1, "c.png": 1}, number
         assert len(list((place / "csv").glob("*.csv"))) == len(list(config.output.glob("*.h5"))) == 2
-        assert not [path for path in config.output.iterdir() if path.name.endswith((".parts", ".done", ".lock"))]
+        assert not [
+            path for path in config.output.rglob("*") if path.name.endswith((".parts", ".done", ".lock", ".part"))
+        ]
     assert kills > 10

@@ -45,6 +45,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_it_serves_until_ctrl_c(made: MadeView) -> None:
     pytest.importorskip("cv2")
     arguments = [str(made.scores), "--films", str(made.films), "--no-browser", "--verbose"]

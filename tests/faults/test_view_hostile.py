@@ -97,6 +97,9 @@ def test_a_name_of_a_file_of_the_user_opens_nothing(number: int, tmp_path: Path)
         path = tuple(names)
         status = np.ones(3, np.uint8)
 
+        def sha256(self, row: int) -> str:
+            return ""
+
     films = FilmFiles(Named(), tmp_path / "films")  # type: ignore[arg-type]
     try:
         for row in range(3):

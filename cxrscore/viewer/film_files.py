@@ -48,7 +48,6 @@ class FilmPixels:
     """A decoded film [H,W], black 0, and whether its file has the SHA-256 that the scores file says."""
 
     pixels: Pixels
-    note: str
     same_bytes: bool
 
 
@@ -122,11 +121,8 @@ class FilmFiles:
                 return kept
         with self._place():
             found = self._pool.load_whole(self.location(row), LONGEST_SIDE)
-        film = FilmPixels(
-            pixels=_pixels(found),
-            note=found.film.message,
-            same_bytes=self._scores.sha256(row) in ("", found.film.sha256),
-        )
+        same_bytes = self._scores.sha256(row) in ("", found.film.sha256)
+        film = FilmPixels(pixels=_pixels(found), same_bytes=same_bytes)
         self._keep(row, film)
         return film
 

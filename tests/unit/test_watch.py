@@ -332,14 +332,24 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(home, monkey
     assert scored(config) == {"a.png": 1}
 
 
-def test_an_index_that_breaks_while_the_watch_runs_is_made_anew(home):
+def _drop_table(index):
+    with sqlite3.connect(index) as database:
+        database.execute("DROP TABLE paths")
+    database.close()
+
+
+def _replace(index):
+    index.rename(index.with_name("aside"))
+    index.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_drop_table, os.unlink, _replace], ids=["table", "removed", "replaced"])
+def test_an_index_that_breaks_while_the_watch_runs_is_made_anew(home, damage):
     config = made_config(home)
     made_films(home, "a")
 
     def break_index():
-        with sqlite3.connect(config.output / INDEX) as database:
-            database.execute("DROP TABLE paths")
-        database.close()
+        damage(config.output / INDEX)
         made_films(home, "b")
 
     _, told = rounds(config, 3, after_1=break_index)

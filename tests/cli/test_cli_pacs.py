@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from corpus_bytes import any_value_may_be_written, chest, dicom
 from gates import Gate, install
 from made_models import made_model
+from servers import pacs
 
 from cxrscore.cli import main
 from cxrscore.images import find_films
@@ -177,7 +178,7 @@ def test_a_wrong_password_is_one_line(server, home, changed, message):
 def test_a_run_that_is_killed_resumes(server, home, tmp_path, monkeypatch):
     for name, value in install(tmp_path / "site").items():
         monkeypatch.setenv(name, value)
-    server.post([film(number, 100) for number in range(100, 164)])  # two shards with the eight
+    server.post([film(number, 100) for number in range(100, 222)])  # three shards with the eight
     words = ["score", server.dicomweb, "-m", "model", "--backend", "torch", "--device", "cpu", "-b", "1", "-q"]
     words += ["--explainer", "gated", "--heatmaps", "1", "-o"]
     with Gate([sys.executable, "-P", "-m", "cxrscore", *words, "killed.h5"], cwd=home) as gate:
@@ -186,11 +187,11 @@ def test_a_run_that_is_killed_resumes(server, home, tmp_path, monkeypatch):
         assert gate.process.wait() == -signal.SIGKILL
     assert not (home / "killed.h5").exists()
     done = run(home, *words, "killed.h5", "--json")
-    assert (done.returncode, json.loads(done.stdout)["scored"]) == (0, 72), done.stderr
-    assert 0 < json.loads(done.stdout)["computed"] < 72, "it began anew"
-    assert score(home, films=server.dicomweb, output="undisturbed.h5", batch_size=1).computed == 72
+    assert (done.returncode, json.loads(done.stdout)["scored"]) == (0, 130), done.stderr
+    assert 0 < json.loads(done.stdout)["computed"] < 130, "it began anew"
+    assert score(home, films=server.dicomweb, output="undisturbed.h5", batch_size=1).computed == 130
     killed = columns(home / "killed.h5")
-    assert len(killed) == 72
+    assert len(killed) == 130
     assert killed == columns(home / "undisturbed.h5")
 
 
@@ -232,18 +233,19 @@ def test_no_patient_and_no_secret_comes_out(server, home, tmp_path, monkeypatch,
     with Gate([sys.executable, "-P", "-m", "cxrscore", *words], cwd=own, **output) as gate:
         gate.hold()
         titles = _titles(gate.process.pid)
+        unfinished = everything(own) + everything(tmp_path / "cache")
         gate.open()
         said = "".join(gate.process.communicate())
     assert gate.process.returncode == 0, said
     assert b"cxrscore.images.worker" in titles
-    found = said.lower().encode() + titles.lower() + everything(own) + everything(tmp_path / "cache")
+    found = said.lower().encode() + titles.lower() + unfinished + everything(own) + everything(tmp_path / "cache")
     assert [word for word in CANARIES if word.encode() in found] == []
     provenance = open_scores(own / "out.h5").provenance
     query = {"Modality": "...", "PatientName": "..."} if hidden else {"Modality": "DX", "PatientName": "..."}
     assert provenance["films"]["query"] == query
     assert ("PatientName=..." in provenance["command"]) is not hidden
     if hidden:
-        assert ROOT.encode() not in found
+        assert ROOT.encode() not in said.encode() + everything(own)
 
 
 @pytest.mark.shared
@@ -258,6 +260,33 @@ def test_real_films_of_a_pacs_get_the_scores_of_their_folder(orthanc, home, shar
     assert len(near) == 8
     assert len(far) == 7
     assert {digest: near[digest] for digest in far} == far
+
+
+def test_half_a_film_is_not_scored_and_all_others_are(home, monkeypatch):
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.001)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pacs() as server:
+        for number in range(8):
+            server.films[f"{ROOT}.{number // 2}/{ROOT}.{number // 2}.1/{ROOT}.{number // 2}.1.{number}"] = film(number)
+        server.faults[f"{ROOT}.1.1.2"] = "half"
+        result = score(home, films=server.dicomweb, output="half.h5")
+    assert (result.scored, result.failed_statuses) == (7, ("UNREADABLE",))
+    assert result.failed[0][1].startswith("not received: ")
+    near, half = columns(home / "near.h5"), columns(home / "half.h5")
+    assert {digest: row for digest, row in half.items() if digest} == {
+        digest: near[digest] for digest in half if digest
+    }
+
+
+def test_a_dead_server_is_one_line(home, monkeypatch):
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.001)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    words = ["score", "dicomweb+http://me:canary@127.0.0.1:1/?PatientID=canary", "-o", str(home / "never.h5")]
+    done = CliRunner().invoke(main, [*words, "-m", str(home / "model")])
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "cxrscore: cannot read dicomweb+http://127.0.0.1:1/: no server answers there (connection refused), 6 times\n",
+    )
 
 
 def test_an_unknown_keyword_is_an_error_before_any_request(capsys):

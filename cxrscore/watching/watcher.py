@@ -32,7 +32,7 @@ from cxrscore.status import Status, group_failures
 from cxrscore.watching.config import WatchConfig
 from cxrscore.watching.events import Event, Tell
 from cxrscore.watching.exports import Exports
-from cxrscore.watching.known_films import KnownFilms
+from cxrscore.watching.known_films import KnownFilms, Refreshed
 from cxrscore.watching.selection import Counts, Selection
 
 LOCK = ".watch.lock"
@@ -151,7 +151,7 @@ class Watcher:
         self._clean_up()
         options = self._options(self._config.output / "scores.h5")
         self._loaded = build_models(options)
-        found = self._known.refresh()
+        found = self._refresh(options.films)
         self._had_films = found.films > 0
         text = f"watching {options.films}: {found.films:,} films are in {found.files:,} "
         text += f"scores files of {self._config.output}; {self._loaded.backend} scores the new ones"
@@ -166,6 +166,13 @@ class Watcher:
                 f"some scores files were made with other inputs ({', '.join(names)}): their films are not scored again"
             )
             self._tell(Event(kind="other_inputs", text=text, values={"inputs": names}))
+
+    def _refresh(self, films: PathOrUrl) -> Refreshed:
+        """Brings the index up to date with the scores files."""
+        found = self._known.refresh()
+        if self._hidden and isinstance(films, RemotePath):
+            self._selection.compares = self._known.has_unlinked()
+        return found
 
     def _clean_up(self) -> None:
         """Removes the locks of scores files whose process has ended, and the remains of markers."""
@@ -187,14 +194,14 @@ class Watcher:
         """One round. CxrscoreError if the films cannot be listed, or a scores file cannot be written: what was finished
         until then stays."""
         self._check_output()
+        options = self._options(self._config.output / "scores.h5")
+        folder = options.films
         if self._stale:
-            self._known.refresh()
+            self._refresh(folder)
             self._stale = False
         self._exports.begin_round()
         self._resume()
         counts = Counts()
-        options = self._options(self._config.output / "scores.h5")
-        folder = options.films
         paths = self._listed(folder, any_modality=options.any_modality)
         candidates = self._selection.candidates(folder, paths, counts)
         for films in self._selection.new_films(folder, candidates, self._config.films_per_file, counts):

@@ -11,6 +11,7 @@ import pytest
 from made_watch import FUTURE, killed_at, made_config, made_films, made_up, rounds, scored
 
 from cxrscore.errors import FileFormatError, InputError, LockLostError, WriteError
+from cxrscore.remote import read_remote
 from cxrscore.scorefile import open_scores
 from cxrscore.watching import exports, selection, watcher
 from cxrscore.watching.known_films import INDEX
@@ -143,6 +144,20 @@ def test_without_the_index_anonymized_films_are_known_by_their_bytes(home):
     (config.output / INDEX).unlink()
     assert rounds(config)[0].scored == 0
     assert b"a.png" not in (config.output / INDEX).read_bytes()
+
+
+def test_so_are_those_at_a_url(home, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    store.pipe("/watched/a.png", b"a")
+    monkeypatch.setattr(made_watch, "read_text", lambda place: read_remote(place, 99).decode())
+    config = made_config(home, "[score]\nanonymize_paths = true\n", films="memory://watched")
+    assert [rounds(config)[0].scored for _ in range(2)] == [1, 0]
+    (config.output / INDEX).unlink()
+    store.pipe("/watched/b.png", b"b")
+    result, _ = rounds(config)
+    assert (result.scored, result.duplicates) == (1, 1)
+    assert rounds(config)[0].scored == 0
 
 
 @pytest.mark.parametrize("hidden", [False, True])

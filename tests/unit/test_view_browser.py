@@ -133,7 +133,7 @@ def test_sort_filter_open_and_go_on_by_keys(tab: Tab, made: MadeView) -> None:
     page.keyboard.press("j")
     second = page.locator("#films a.film").nth(1)
     assert page.evaluate("document.activeElement.getAttribute('href')") == second.get_attribute("href")
-    name = second.inner_text()
+    name = second.locator(".path").inner_text()
     page.keyboard.press("Enter")
     page.wait_for_selector("h1 .path")
     assert page.inner_text("h1") == name

@@ -30,7 +30,7 @@ def handle_order(line: bytes) -> bytes:
     """The response to one order."""
     order = json.loads(line)
     try:
-        found = _film_of(order)
+        found = _load(order)
     except MemoryError:
         found = LoadedFilm(film=Film(status=Status.CRASHED, message="decoding needs too much memory"), pixels=None)
     known = {name: value for name, value in asdict(found.film).items() if name != "pixels"}
@@ -40,9 +40,10 @@ def handle_order(line: bytes) -> bytes:
     return b"".join([LENGTH.pack(len(head)), head, *(square.tobytes() for square in squares)])
 
 
-def _film_of(order: dict[str, Any]) -> LoadedFilm:
+def _load(order: dict[str, Any]) -> LoadedFilm:
+    """The squares of a film, or, of an order with "header_only", what its header says."""
     path = parse_location(order["path"])
-    if order.get("header_only"):
+    if "header_only" in order:
         return LoadedFilm(film=read_header(path), pixels=None)
     return load_film(
         path,

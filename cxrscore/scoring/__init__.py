@@ -195,8 +195,8 @@ def _result(
         has_leakage=any(file.document["training"]["has_leakage"] for file in files),
         not_held_out=_not_held_out(provenance, len(films.path)),
         label_match=dict(get_nested(provenance, "labels", "match") or {}),
-        unreadable_paths=tuple(unreadable_messages(found, options)),
-        other_files=other_files(found, options).as_dict(),
+        unreadable_paths=tuple(unreadable_messages(found, anonymize_paths=options.anonymize_paths)),
+        other_files=other_files(found, anonymize_paths=options.anonymize_paths).as_dict(),
         failed_statuses=tuple(status_name(int(films.status[row])) for row in bad),
         partition=str(options.partition or ""),
     )

@@ -34,6 +34,17 @@
     };
     keys.set("j", () => step(1));
     keys.set("k", () => step(-1));
+    for (const picture of all("a.film img")) {
+      const replace = () => {
+        const words = document.createElement("span");
+        words.className = "none";
+        words.ariaHidden = "true";
+        words.textContent = "no picture";
+        picture.replaceWith(words);
+      };
+      if (picture.complete && !picture.naturalWidth) replace();
+      else picture.addEventListener("error", replace);
+    }
     const form = one("#filters");
     const submit = () => {
       // Only what differs from the usual stands in the address.

@@ -116,6 +116,11 @@ def watch(
                     if once:
                         raise
                     watcher.failed(error)
+                except OSError as error:  # such as a disk of another machine that is gone
+                    if once:
+                        raise
+                    reason = error.strerror or type(error).__name__  # its file may be named after a patient
+                    watcher.failed(InputError(f"a file or folder cannot be used: {reason}"))
                 if once:
                     return watcher.result
                 wait(config.interval)

@@ -481,9 +481,20 @@ def test_a_film_without_a_size_is_told(kind, elements, told):
         objects(kind, film_of(dicom(**UIDS, **elements)))
 
 
-@pytest.mark.parametrize("finding", ["a\\b\x1b", "Ödem", "\udcff", "x" * 300, "肺炎", "NOT FOR"])
+ODD_NAMES = {
+    "control": "a\\b\x1b",
+    "umlaut": "Ödem",
+    "no-text": "\udcff",
+    "long": "x" * 300,
+    "chinese": "肺炎",
+    "signs": "%-/",
+}
+
+
+@pytest.mark.usefixtures("small_captures")
+@pytest.mark.parametrize("finding", ODD_NAMES.values(), ids=ODD_NAMES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_odd_names_of_findings_are_written(kind, finding, tmp_path):
+def test_odd_names_of_findings_are_written(kind, finding):
     scores = FilmScores(sha256="ab" * 32, probs={finding: 0.001}, thresholds={finding: None})
     (made,) = objects(kind, film_of(maps={finding: MAP}, scores=scores, explainer=""))
     assert pydicom.dcmread(BytesIO(made.data)).SOPInstanceUID == made.uid

@@ -56,6 +56,13 @@ def test_of_a_large_film_only_the_start_is_read(tmp_path):
     assert (film.kind, film.modality, film.view, film.sha256) == ("dicom", "DX", "PA", "")
 
 
+def test_with_no_paths_no_file_is_named(tmp_path):
+    (tmp_path / "canary.dcm").symlink_to("nowhere")
+    assert count_films(tmp_path).unreadable_paths == ("canary.dcm could not be read",)
+    hidden = count_films(tmp_path, anonymize_paths=True)
+    assert hidden.unreadable_paths == ("1 files or folders could not be read",)
+
+
 def test_a_folder_takes_no_query(tmp_path):
     with pytest.raises(InputError, match="--query chooses films of a PACS"):
         count_films(tmp_path, query="Modality=DX")

@@ -33,6 +33,7 @@ def options(home, output):
 def test_they_are_scored_as_in_a_run_of_their_own(home, monkeypatch):
     loaded = build_models(options(home, "a.h5"))
     monkeypatch.setattr(run_context, "_built", lambda *given: 1 / 0)  # the models are there already
+    monkeypatch.setattr("cxrscore.scoring.golden_difference", lambda *given: 1 / 0)  # and have been compared
     first = score_listed(options(home, "a.h5"), FoundFilms(paths=("000.png", "001.png", "broken.png")), loaded)
     second = score_listed(options(home, "b.h5"), FoundFilms(paths=("002.png", "003.png", "004.png", "005.png")), loaded)
     assert (first.scored, first.n_films, second.scored) == (2, 3, 4)

@@ -1,6 +1,7 @@
 """A watch scores each film once: whatever comes, goes, changes or fails between its rounds."""
 
 import dataclasses
+import errno
 import os
 import shutil
 import sqlite3
@@ -329,6 +330,21 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(home, monkey
     monkeypatch.setattr(watcher, "score_listed", full)
     _, told = rounds(config, 2)
     assert "No space left" in of_kind(told, "error")[0]["text"]
+    assert scored(config) == {"a.png": 1}
+
+
+def test_an_error_of_the_system_is_told_without_the_name_of_a_file(home, monkeypatch):
+    config, real = made_config(home), watcher.find_films
+    made_films(home, "a")
+
+    def stale(*given, **options):
+        monkeypatch.setattr(watcher, "find_films", real)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), "/films/canary.png")
+
+    monkeypatch.setattr(watcher, "find_films", stale)
+    _, told = rounds(config, 2)
+    assert "Stale file handle" in of_kind(told, "error")[0]["text"]
+    assert "canary" not in str(told)
     assert scored(config) == {"a.png": 1}
 
 

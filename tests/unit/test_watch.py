@@ -293,7 +293,7 @@ def test_an_output_folder_that_is_gone_is_waited_for_and_another_in_its_place_en
         made_films(home, "b")
 
     _, told = rounds(config, 3, after_1=lose, after_2=lambda: aside.rename(out))
-    assert "is gone or empty" in of_kind(told, "error")[0]["text"]
+    assert of_kind(told, "error")[0]["text"].endswith("is gone or empty: is its disk mounted? Trying again in 60 s.")
     assert scored(config) == {"a.png": 1, "b.png": 1}
 
     def replace():

@@ -210,12 +210,15 @@ def test_systemd_accepts_the_service(tmp_path):
 
 def test_the_compose_file_mounts_what_the_configuration_names():
     service = yaml.safe_load((EXAMPLES / "compose.yaml").read_text())["services"]["watch"]
-    assert service["image"] == "cxrscore:cpu"
+    assert f"--tag {service['image']} ." in (EXAMPLES.parents[1] / "docs" / "container.md").read_text()
     assert service["command"][0] in main.commands
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     mounted = {volume.split(":")[1]: volume.endswith(":ro") for volume in service["volumes"]}
     own = read_config(EXAMPLES / "watch-container.toml")
     assert mounted[own.films]
     assert mounted[str(own.model[0].parent)]
-    assert mounted[str(own.output)] is False
+    # A new volume has the owner of the folder of the image under it: another folder would belong to root.
+    assert f"chown {service['user']} /work\n" in (EXAMPLES.parents[1] / "Containerfile").read_text()
+    assert mounted["/work"] is False
+    assert {own.output.parent, own.exports[0].folder.parent} == {Path("/work")}
     assert mounted[service["command"][1]]

@@ -188,9 +188,10 @@ def _are_finished(paths: Sequence[Path]) -> bool:
         read_file_provenance(paths[finished.index(None)])  # raises why
     if False not in finished:
         return True
+    whole, part = paths[finished.index(True)], paths[finished.index(False)]
     raise InputError(
-        f"{paths[finished.index(True)]} is a complete scores file, not a partial one like {paths[finished.index(False)]}. Merge the partial "
-        "files of a run first, without complete ones."
+        f"{whole} is a complete scores file, not a partial one like {part}. Merge the partial files of a run first, "
+        "without complete ones."
     )
 
 

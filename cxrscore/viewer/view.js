@@ -93,7 +93,8 @@
       }
       if (!answer.ok) {
         this.tell(await answer.text());
-        if (one("#picture")) one("#picture").hidden = false;
+        if (this.data.thumbnail === "1") this.showThumbnail();
+        else one(".stage").hidden = true;
         return false;
       }
       const header = (name) => Number(answer.headers.get(name));
@@ -108,6 +109,13 @@
       this.stored = [Number(this.data.width) || this.width, Number(this.data.height) || this.height];
       this.tell(header("X-Same-Bytes") ? "" : "This is not the file that was scored: its SHA-256 differs from the one in the scores file.");
       return true;
+    }
+
+    showThumbnail() {
+      const picture = document.createElement("img");
+      picture.src = `/film/${this.data.row}/picture`;
+      picture.alt = "Thumbnail of the film";
+      this.canvas.after(picture);
     }
 
     reset() {

@@ -76,3 +76,13 @@ def test_the_benchmarks_run(name: str, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "| 200 |" in done.stdout
     assert "| 400 |" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_viewer_runs(tmp_path: Path) -> None:
+    pytest.importorskip("starlette")
+    pytest.importorskip("uvicorn")
+    command = [sys.executable, str(ROOT / "benchmarks" / "bench_view.py"), "600"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "600 films" in done.stdout
+    assert "peak memory: server" in done.stdout

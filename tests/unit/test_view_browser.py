@@ -138,7 +138,7 @@ def test_sort_filter_open_and_go_on_by_keys(tab: Tab, made: MadeView) -> None:
     page.wait_for_selector("h1 .path")
     assert page.inner_text("h1") == name
     page.keyboard.press("k")
-    page.wait_for_function("document.querySelector('.pages span').textContent.startsWith('1 of')")
+    page.wait_for_function("() => document.querySelector('.pages span').textContent.startsWith('1 of')")
     page.keyboard.press("u")
     page.wait_for_selector("#films")
     assert "finding=3" in page.url

@@ -20,10 +20,11 @@ from starlette.testclient import TestClient
 
 from cxrscore.errors import InputError
 from cxrscore.scorefile import open_scores
+from cxrscore.scorefile.by_row import open_by_row
 from cxrscore.viewer import film_files
 from cxrscore.viewer.app import create_app
 from cxrscore.viewer.film_files import FilmFiles
-from cxrscore.viewer.heat_maps import map_rectangle
+from cxrscore.viewer.heat_maps import HeatMapSource, map_rectangle
 from cxrscore.viewer.security import Access
 from cxrscore.viewer.server import ViewOptions, open_viewer
 from cxrscore.viewer.viewer import Viewer
@@ -214,6 +215,38 @@ def test_boxes_of_readers_are_on_the_page(made: MadeView) -> None:
     told = json.loads(data[1].replace("&#34;", '"'))
     assert told == [{"finding": 2, "x": 10, "y": 20, "width": 30, "height": 10}]
     assert "Boxes of readers" in page
+
+
+class StubModel:
+    """Computes a map with one place of evidence; fails for one finding."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, str]] = []
+
+    def explain(self, film: Path, finding: str) -> np.ndarray:
+        self.asked.append((film, finding))
+        if finding == "Hernia":
+            raise InputError(f"{film} has no result")
+        return np.array([[0.0, 0.5], [-1.0, 0.0]], np.float32)
+
+
+def test_a_model_computes_the_maps_that_the_file_does_not_have(made: MadeView) -> None:
+    row = made.there[4]
+    with open_by_row(made.scores) as scores:
+        films, model = FilmFiles(scores, made.films), StubModel()
+        source = HeatMapSource(scores, films, model)  # type: ignore[arg-type]
+        assert "Map of the scores file" in source.film_map(row, 0).words
+        assert model.asked == []
+        for _ in range(2):  # the second time it is kept
+            found = source.film_map(row, 1)
+            assert "Map computed now. Its largest value is 100 % of the strongest map of Mass" in found.words
+            assert "Scale 0 to 0.5" in found.words
+        assert model.asked == [(made.films / made.paths[row], "Mass")]
+        failed = next(row for row in range(0, 60, 7) if not scores.mapped_findings(row))
+        with pytest.raises(film_files.NoFilmError, match="The map of Hernia cannot be computed") as told:
+            source.film_map(failed, 2)
+        assert "png" not in str(told.value)
+        films.close()
 
 
 def test_where_a_map_lies_on_a_film_of_300_by_200() -> None:

@@ -133,6 +133,11 @@ class ScoresByRow:
         """Digest of the film's bytes in hex; "" if it could not be read."""
         return self._text("films/sha256", row)
 
+    def logits(self) -> Floats:
+        """The outputs of the network for all films, float32 [N,C]; NaN for films without scores."""
+        logits: Floats = read_dataset(self._file, "scores/logit")
+        return logits
+
     def digests(self) -> Array:
         """The digests of all films, S64 [N]."""
         return read_dataset(self._file, "films/sha256")

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from cxrscore.scorefile.data import SPLITS
 from cxrscore.status import Status, status_name
 from cxrscore.viewer.film_files import BusyError, NoFilmError
-from cxrscore.viewer.film_index import SIZE_LIMITS
+from cxrscore.viewer.film_index import SIZE_LIMITS, UNSEEN
 from cxrscore.viewer.list_state import LABELS, SIDES, SORTS, ListState, StateError
 from cxrscore.viewer.viewer import Viewer, label_words
 
@@ -119,6 +119,7 @@ class ListPage:
         above = np.flatnonzero(prob >= points)
         above = above[np.argsort(-prob[above], kind="stable")]
         shown = column if column >= 0 else int(np.argmax(np.nan_to_num(prob)))
+        point = np.float32(state.at) if state.at else points[shown]
         return {
             "row": row,
             "path": scores.path[row],
@@ -129,7 +130,7 @@ class ListPage:
             "facts": [scores.words[name][scores.codes[name][row]] for name in ("modality", "view", "kind")],
             "size": f"{scores.width[row]} × {scores.height[row]}" if scores.width[row] else "",
             "prob": float(prob[shown]),
-            "is_above": bool(prob[shown] >= points[shown]),
+            "is_above": bool(prob[shown] >= point),
             "of": scores.findings[shown] if column < 0 else "",
             "above": [scores.findings[one] for one in above[:MOST_NAMED]],
             "more": max(len(above) - MOST_NAMED, 0),
@@ -167,6 +168,9 @@ def _choices(viewer: Viewer) -> dict[str, Options]:
         "side": [(one, {"above": "at or above", "below": "below"}[one]) for one in SIDES if one],
         "size": _sizes(viewer),
     }
+    unseen = int(np.count_nonzero(viewer.index.unseen()))
+    if 0 < unseen < len(scores):
+        found["split"].append((UNSEEN, f"not seen by the model ({unseen:,})"))
     for name, words in scores.words.items():
         counts = np.bincount(scores.codes[name], minlength=len(words))
         found[name] = [(n, f"{word or 'none'} ({counts[n]:,})") for n, word in enumerate(words)][:MOST_WORDS]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
+import numpy as np
+
 SORTS = ("row", "probability", "uncertainty", "error", "disagreement")
 LABELS = ("", "positive", "negative", "unknown")
 SIDES = ("", "above", "below")
@@ -35,11 +37,17 @@ class ListState:
     status : int
         Code of a Status, -1: any; -2: any but OK.
     split : int
-        Index into SPLITS, -1: any.
+        Index into SPLITS, -1: any; -2: any that the model has not seen, and that of the other file, if there is one.
     label : str
         One of LABELS: the label of the finding.
     side : str
         One of SIDES: of the threshold of the finding.
+    at : str
+        The threshold, see threshold_text; "": that of the file.
+    other : int
+        1..: number of another file, whose scored films are listed; 0: none.
+    other_side, other_at : str
+        As side and at, for the probabilities of the other file.
     kind, modality, view : int
         Indexes into the words of the file, -1: any.
     size : str
@@ -57,6 +65,10 @@ class ListState:
     split: int = -1
     label: str = ""
     side: str = ""
+    at: str = ""
+    other: int = 0
+    other_side: str = ""
+    other_at: str = ""
     kind: int = -1
     modality: int = -1
     view: int = -1
@@ -87,8 +99,37 @@ class ListState:
         return replace(self, page=1)
 
 
-_WORDS: Mapping[str, Sequence[str]] = {"sort": SORTS, "label": LABELS, "side": SIDES, "size": SIZES}
-_LEAST = {"finding": 0, "page": 1, "status": -2, "split": -1, "kind": -1, "modality": -1, "view": -1}
+def threshold_text(value: float) -> str:
+    """A threshold, rounded to float32 as probabilities are, with as many digits as tell it from all others.
+
+    Examples
+    --------
+    >>> threshold_text(0.3)
+    '0.3'
+    >>> threshold_text(1e-7)
+    '0.0000001'
+    """
+    return np.format_float_positional(np.float32(value), trim="-")
+
+
+_WORDS: Mapping[str, Sequence[str]] = {
+    **{"sort": SORTS, "label": LABELS, "side": SIDES, "size": SIZES},
+    "other_side": SIDES,
+}
+_LEAST = {
+    **{"finding": 0, "page": 1, "other": 0, "status": -2, "split": -2},
+    **{"kind": -1, "modality": -1, "view": -1},
+}
+_NUMBER = re.compile(r"(?=\.?\d)\d{0,9}(\.\d{0,60})?(e-\d{1,2})?", re.IGNORECASE | re.ASCII)
+
+
+def parse_threshold(name: str, text: str) -> str:
+    """A threshold in an address, or ""; StateError unless it is from 0 to 1."""
+    if not text:
+        return ""
+    if not _NUMBER.fullmatch(text) or float(text) > 1:
+        raise StateError(f"{name}, expected a number from 0 to 1")
+    return threshold_text(float(text))
 
 
 def _value(name: str, text: str) -> Any:
@@ -96,6 +137,8 @@ def _value(name: str, text: str) -> Any:
         if text not in _WORDS[name]:
             raise StateError(f"{name}, expected one of {', '.join(filter(None, _WORDS[name]))}")
         return text
+    if name in ("at", "other_at"):
+        return parse_threshold(name, text)
     if name == "search":
         if not _SEARCH.fullmatch(text):
             raise StateError("search, expected 16 hexadecimal digits")

@@ -76,6 +76,8 @@ class Viewer:
         """The state in the address. HTTPException 400 if no page makes such an address."""
         try:
             state = ListState.parse(request.query_params, len(self.scores.findings))
+            if state.other >= len(self.files):
+                raise StateError(f"other, expected 0 to {len(self.files) - 1}")
             self.index.search_text(state)
         except StateError as error:
             raise HTTPException(400, f"The address has a wrong {error}.") from None

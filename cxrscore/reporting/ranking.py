@@ -19,6 +19,7 @@ from cxrscore.contract import Array, Floats
 from cxrscore.models.calibration import recorded_shift
 from cxrscore.models.probabilities import ModelOutput, log_odds
 from cxrscore.reporting.provenance import get_nested, get_number, get_text, provenance_models
+
 Doubles = NDArray[np.float64]
 LARGEST = 1e300
 """In place of infinity, the logit of 1: a metric may refuse numbers that are not finite."""

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
 from cxrscore.errors import FileFormatError
-from cxrscore.viewer import film_page, list_page
+from cxrscore.viewer import cohort_page, film_page, list_page
 from cxrscore.viewer.security import Access, Guard
 from cxrscore.viewer.viewer import Viewer
 
@@ -28,7 +28,7 @@ class RouteModule(Protocol):
     def routes(self, viewer: Viewer) -> list[BaseRoute]: ...
 
 
-MODULES: Sequence[RouteModule] = (list_page, film_page)
+MODULES: Sequence[RouteModule] = (list_page, film_page, cohort_page)
 """The pages of the application."""
 
 
@@ -44,7 +44,12 @@ def create_app(viewer: Viewer, access: Access, log: Callable[[str], None] | None
     log : callable, optional
         Called with a line for each request: method, name of the page and status.
     """
-    for page in ("list.html.j2", "film.html.j2"):  # compiled here, so that no first request waits for it
+    for page in (
+        "list.html.j2",
+        "film.html.j2",
+        "cohort.html.j2",
+        "cohort_finding.html.j2",
+    ):  # compiled here, so that no first request waits for it
         viewer.templates.get_template(page)
     routes: list[BaseRoute] = _static_routes()
     for module in MODULES:

@@ -113,6 +113,116 @@ def threshold_text(value: float) -> str:
 
 
 _WORDS: Mapping[str, Sequence[str]] = {
+    "sort": SORTS,
+    "label": LABELS,
+    "side": SIDES,
+    "other_side": SIDES,
+    "size": SIZES,
+}
+_LEAST = {
+    **dict.fromkeys(("finding", "other"), 0),
+    **dict.fromkeys(("kind", "modality", "view"), -1),
+    **dict.fromkeys(("status", "split"), -2),
+    "page": 1,
+}
+_NUMBER = 10**9
+
+
+class StateError(ValueError):
+    """An address that no page of this program makes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListState:
+    """Order and filters of the list of films.
+
+    Attributes
+    ----------
+    finding : int
+        1..C: the finding by which the list is sorted and filtered; 0: any finding.
+    sort : str
+        One of SORTS.
+    ascending : bool
+        Whether the smallest value comes first.
+    status : int
+        Code of a Status, -1: any; -2: any but OK.
+    split : int
+        Index into SPLITS, -1: any; -2: any that the model has not seen, and that of the other file, if there is one.
+    label : str
+        One of LABELS: the label of the finding.
+    side : str
+        One of SIDES: of the threshold of the finding.
+    at : str
+        The threshold, see threshold_text; "": that of the file.
+    other : int
+        1..: number of another file, whose scored films are listed; 0: none.
+    other_side, other_at : str
+        As side and at, for the probabilities of the other file.
+    kind, modality, view : int
+        Indexes into the words of the file, -1: any.
+    size : str
+        One of SIZES: the longer side of the film.
+    search : str
+        Handle of a text that the server holds; "": none.
+    page : int
+        From 1.
+    """
+
+    finding: int = 0
+    sort: str = "row"
+    ascending: bool = False
+    status: int = -1
+    split: int = -1
+    label: str = ""
+    side: str = ""
+    at: str = ""
+    other: int = 0
+    other_side: str = ""
+    other_at: str = ""
+    kind: int = -1
+    modality: int = -1
+    view: int = -1
+    size: str = ""
+    search: str = ""
+    page: int = 1
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str], findings: int) -> ListState:
+        """The state in a query; StateError for values that are outside their range. Other parameters are ignored."""
+        state = cls()
+        for field in fields(cls):
+            if field.name in query:
+                state = replace(state, **{field.name: _value(field.name, query[field.name])})
+        if state.finding > findings:
+            raise StateError(f"finding {state.finding}, expected 0 to {findings}")
+        return state
+
+    def query(self, **changed: Any) -> str:
+        """The state, with changes, as the query of an address; what is as usual is left out."""
+        new = replace(self, **changed)
+        usual = ListState()
+        given = {name: value for name, value in vars(new).items() if value != getattr(usual, name)}
+        return urlencode({name: int(value) if isinstance(value, bool) else value for name, value in given.items()})
+
+    def filters(self) -> ListState:
+        """The same films in the same order: all but the page."""
+        return replace(self, page=1)
+
+
+def threshold_text(value: float) -> str:
+    """A threshold, rounded to float32 as probabilities are, with as many digits as tell it from all others.
+
+    Examples
+    --------
+    >>> threshold_text(0.3)
+    '0.3'
+    >>> threshold_text(1e-7)
+    '0.0000001'
+    """
+    return np.format_float_positional(np.float32(value), trim="-")
+
+
+_WORDS: Mapping[str, Sequence[str]] = {
     **{"sort": SORTS, "label": LABELS, "side": SIDES, "size": SIZES},
     "other_side": SIDES,
 }

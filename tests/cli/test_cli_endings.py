@@ -27,6 +27,7 @@ COMMANDS = {
     "score": ("scoring.score_films", ["secret-film", "-o", "ward-7"]),
     "merge": ("merge.merge_scores", ["secret-film.png", "-o", "ward-7"]),
     "report": ("reporting.open_named_scores", ["secret-film.png"]),
+    "view": ("viewer.server.serve", ["secret-film.png"]),
     "show": ("show.describe_file", ["secret-film.png"]),
     "export": ("remote.as_local_path", ["secret-film.png", "-o", "ward-7.csv"]),
     "paper": ("paper.reproduce_paper", ["secret-film", "--backend", "torch"]),

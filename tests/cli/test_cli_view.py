@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -73,6 +74,15 @@ def test_it_serves_until_ctrl_c(made: MadeView) -> None:
         assert "GET FilmPage.pixels 200" in err
         for secret in (token, CANARY, "Traceback"):
             assert secret not in err
+
+
+@pytest.mark.slow
+def test_the_address_can_be_json(made: MadeView) -> None:
+    with running(str(made.scores), "--no-browser", "--json", "--quiet") as (process, line):
+        assert process.stdout is not None
+        told = json.loads(line + process.stdout.readline() + process.stdout.readline())
+        with urllib.request.urlopen(told["address"]) as answer:
+            assert answer.status == 200
 
 
 @pytest.mark.slow

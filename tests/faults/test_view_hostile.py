@@ -8,6 +8,7 @@ import pytest
 from corpus import corpus, film_path
 from made_run import FINDINGS, GIVEN, made_file, made_shard, merge
 from test_hostile_h5_scores import ATTACKS
+from test_names_from_outside import encodings
 
 pytest.importorskip("pydicom")
 pytest.importorskip("imagecodecs")
@@ -21,6 +22,7 @@ from cxrscore.images import Status
 from cxrscore.scorefile import open_run
 from cxrscore.scorefile.by_row import open_by_row
 from cxrscore.viewer.app import create_app
+from cxrscore.viewer.film_files import FilmFiles, NoFilmError
 from cxrscore.viewer.security import Access
 from cxrscore.viewer.server import ViewOptions, open_viewer
 
@@ -82,6 +84,30 @@ def test_a_hostile_scores_file_is_refused(attack, tmp_path: Path, hostile_base: 
 @pytest.fixture(scope="module")
 def hostile_base(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return made_file(tmp_path_factory.mktemp("base") / "out.h5", 150).read_bytes()
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_a_name_of_a_file_of_the_user_opens_nothing(number: int, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.png"
+    precious.write_bytes(corpus()[0].data)
+    (tmp_path / "films").mkdir()
+    names = [encodings(precious)[number], f"../{precious.name}", str(precious)]
+
+    class Named:
+        path = tuple(names)
+        status = np.ones(3, np.uint8)
+
+        def sha256(self, row: int) -> str:
+            return ""
+
+    films = FilmFiles(Named(), tmp_path / "films")  # type: ignore[arg-type]
+    try:
+        for row in range(3):
+            with pytest.raises(NoFilmError) as told:
+                films.film(row)
+            assert "precious" not in str(told.value)
+    finally:
+        films.close()
 
 
 def test_a_row_that_is_damaged_costs_its_page(tmp_path: Path) -> None:

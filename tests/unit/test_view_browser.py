@@ -74,6 +74,12 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def wait_for(page: Any, selector: str) -> None:
+    """Waits for an element of a new page, and for the script that answers keys there."""
+    page.wait_for_selector(selector)
+    page.wait_for_load_state("domcontentloaded")
+
+
 class Tab:
     """A page, and what went wrong on it."""
 
@@ -86,7 +92,7 @@ class Tab:
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self._check(request.url, own))
         self.page.goto(address)
-        self.page.wait_for_selector("#films")
+        wait_for(self.page, "#films")
 
     def _hear(self, message: Any) -> None:
         """Films that are not in the folder have no thumbnail, which the browser tells."""
@@ -133,12 +139,13 @@ def test_sort_filter_open_and_go_on_by_keys(tab: Tab, made: MadeView) -> None:
     page.keyboard.press("j")
     second = page.locator("#films a.film").nth(1)
     assert page.evaluate("document.activeElement.getAttribute('href')") == second.get_attribute("href")
-    name = second.inner_text()
+    name = second.locator(".path").inner_text()
     page.keyboard.press("Enter")
-    page.wait_for_selector("h1 .path")
+    wait_for(page, "h1 .path")
     assert page.inner_text("h1") == name
     page.keyboard.press("k")
     page.wait_for_function("() => document.querySelector('.pages span').textContent.startsWith('1 of')")
+    page.wait_for_load_state("domcontentloaded")
     page.keyboard.press("u")
     page.wait_for_selector("#films")
     assert "finding=3" in page.url

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -285,6 +286,23 @@ def test_what_is_kept_of_films_stays_below_its_limit(made: MadeView, monkeypatch
         for row in made.there[:4]:
             found.films.film(row)
         assert sum(one.pixels.nbytes for one in found.films._films_kept.values()) <= 3 * SIDE[0] * SIDE[1]
+
+
+def test_a_film_that_is_asked_for_twice_at_once_is_decoded_once(
+    made: MadeView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_viewer(ViewOptions(scores=[made.scores], films=made.films)) as found:
+        sound, asked = found.films._pool.load_whole, []
+
+        def counted(path: Path, longest: int) -> object:
+            asked.append(path)
+            return sound(path, longest)
+
+        monkeypatch.setattr(found.films._pool, "load_whole", counted)
+        with ThreadPoolExecutor(4) as pool:
+            films = list(pool.map(found.films.film, [made.there[0]] * 4))
+        assert len(asked) == 1
+        assert all(film is films[0] for film in films)
 
 
 def test_wrong_options_are_named(made: MadeView, tmp_path: Path) -> None:

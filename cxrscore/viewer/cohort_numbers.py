@@ -216,7 +216,7 @@ class CohortNumbers:
         own = (self.scores.status == Status.OK) & (rows >= 0) & (second.status[np.maximum(rows, 0)] == Status.OK)
         if self.leaves_out_seen(everything=everything):
             own &= self._index.unseen(other)
-        first = np.flatnonzero(own)
+        first = _once(self.scores, second, np.flatnonzero(own), rows)
         theirs = rows[first]
         truth, their_truth = self.scores.truth[first][:, shared], second.truth[theirs][:, columns[shared]]
         both = ~(np.isnan(truth) | np.isnan(their_truth))
@@ -238,6 +238,15 @@ class CohortNumbers:
             [self.scores.findings[column] for column in shared],
         )
         return corrected_comparisons([found])[0]
+
+
+def _once(first: ScoresByRow, second: ScoresByRow, own: Array, rows: Array) -> Array:
+    """Of these rows those that the report pairs: each film once, with the same bytes if both files have digests."""
+    digests, theirs = first.digests(), second.digests()
+    if not ((digests != b"").any() and (theirs != b"").any()):
+        return own
+    own = own[(digests[own] == theirs[rows[own]]) & (digests[own] != b"")]
+    return own[np.sort(np.unique(digests[own], return_index=True)[1])]
 
 
 def _label_masks(truth: Floats) -> dict[str, Mask]:

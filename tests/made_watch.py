@@ -130,9 +130,13 @@ def _score(created: str, options: ScoreOptions, found: FoundFilms, loaded: Any) 
     )
 
 
+def read_text(place: Any) -> str:
+    """The bytes of a film, which are a text."""
+    return str(place.read_text())
+
+
 def _shard(options: ScoreOptions, paths: tuple[str, ...], rows: range) -> Shard:
-    assert isinstance(options.films, Path)
-    texts = [(options.films / paths[row]).read_text() for row in rows]
+    texts = [read_text(options.films / paths[row]) for row in rows]
     hashes = [
         "" if text.startswith("?") else film_digest(options.films / paths[row])
         for text, row in zip(texts, rows, strict=True)

@@ -194,7 +194,7 @@ def _count(options: dict[str, Any], as_json: bool, quiet: bool) -> int:
     """The dry run."""
     from cxrscore.scoring.dry_run import count_films, other_files_sentence
 
-    names = ("films", "query", "any_modality", "workers")
+    names = ("films", "query", "any_modality", "anonymize_paths", "workers")
     counts = count_films(**{name: options[name] for name in names}, progress=Bar(quiet))
     for text in counts.unreadable_paths:
         print_line(f"films may be missing: {text}", quiet)

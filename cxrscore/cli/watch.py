@@ -37,8 +37,8 @@ def watch(*, config: Path, once: bool, as_json: bool, quiet: bool) -> int:
     CONFIG names films, model, output, interval, options of score, and exports; examples/watch/watch.toml explains each
     key.
 
-    Lines with the time go to standard error. With --once the exit code is 3 if a film has no score or an export is not
-    done.
+    Lines with the time go to standard error. With --once the exit code is 3 if a film of this round got no score, or an
+    export is not done.
     """
     from cxrscore.watching import read_config
     from cxrscore.watching import watch as watch_films
@@ -55,7 +55,7 @@ def watch(*, config: Path, once: bool, as_json: bool, quiet: bool) -> int:
     bar = Bar(quiet)
     own = read_config(config).with_models(lambda one: model_file(one, bar))
     result = watch_films(own, tell, once=once, command=tuple(sys.argv[1:]))
-    return EXIT_SOME_FAILED if result.failed or result.given_up or result.pending_exports else 0
+    return EXIT_SOME_FAILED if result.failed or result.pending_exports else 0
 
 
 _ALWAYS = ("error", "export_failed", "no_films", "not_exported", "not_scored", "unreadable")

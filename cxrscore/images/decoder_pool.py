@@ -187,32 +187,27 @@ class DecoderPool:
     def prepare(self, path: PathOrUrl) -> LoadedFilm:
         """Same as decode.load_film, but with the statuses CRASHED and TIMED_OUT for films that end their process. The
         bytes of these films are hashed here, which needs no codec."""
-        return self._hashed(self._order, path)
+        return self._answer(self._order, path)
 
     def load_whole(self, path: PathOrUrl, longest: int) -> LoadedFilm:
         """Same as decode.load_whole_film, with the same statuses as prepare."""
-        return self._hashed({"longest": longest, "any_modality": self._order["any_modality"]}, path)
+        return self._answer({"longest": longest, "any_modality": self._order["any_modality"]}, path)
 
     def read_header(self, path: PathOrUrl) -> Film:
-        """Same as decode.read_header, but with the statuses CRASHED and TIMED_OUT."""
-        return self._answer({**self._order, "header_only": True}, path).film
-
-    def _hashed(self, order: dict[str, Any], path: PathOrUrl) -> LoadedFilm:
-        """The answer to an order; the bytes of a film that ended the process are hashed here."""
-        found = self._answer(order, path)
-        if found.film.sha256 or found.film.status not in (Status.CRASHED, Status.TIMED_OUT):
-            return found
-        return replace(found, film=replace(found.film, sha256=film_digest(path)))
+        """Same as decode.read_header, with the same statuses as prepare."""
+        return self._answer({"header_only": True}, path).film
 
     def _answer(self, order: dict[str, Any], path: PathOrUrl) -> LoadedFilm:
-        """The answer of a process to the order for one film."""
         self._watch.start()
         decoder = self._idle.get()
         try:
             seconds = TIMEOUT_SECONDS + (2 * READ_TIMEOUT if isinstance(path, RemotePath) else 0)
-            return _decode_with_retries(decoder, {**order, "path": location_text(path)}, seconds)
+            found = _decode_with_retries(decoder, {**order, "path": location_text(path)}, seconds)
         finally:
             self._idle.put(decoder)
+        if found.film.sha256 or found.film.status not in (Status.CRASHED, Status.TIMED_OUT):
+            return found
+        return replace(found, film=replace(found.film, sha256=film_digest(path)))
 
     def close(self) -> None:
         """End all processes, and the thread that watches them."""

@@ -41,9 +41,10 @@ def handle_order(line: bytes) -> bytes:
 
 
 def _load(order: dict[str, Any]) -> LoadedFilm:
-    """The squares of a film, or, of an order with "longest", the film itself, or, with "header_only", no pixels."""
+    """The squares of a film, or, of an order with "longest", the film itself, or, with "header_only", what its header
+    says."""
     path = parse_location(order["path"])
-    if order.get("header_only"):
+    if "header_only" in order:
         return LoadedFilm(film=read_header(path), pixels=None)
     if "longest" in order:
         return load_whole_film(path, order["longest"], any_modality=order["any_modality"])

@@ -9,6 +9,7 @@ import base64
 import http.client
 import io
 import os
+import re
 import socket
 import ssl
 import time
@@ -115,6 +116,7 @@ class DicomwebSession(requests.Session):
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """As requests does. The host is that of the URL whatever the caller set, also after a redirect."""
         request.headers.pop("Host", None)
+        request.url = _sparsely_encoded(str(request.url))
         response = super().send(request, **options)
         self.more_results = response.headers.pop("Warning", "").startswith("299")  # its text is not logged
         return response
@@ -138,6 +140,16 @@ class DicomwebSession(requests.Session):
         """After a redirect: no credentials for any other server."""
         if _origin(str(prepared_request.url)) != self._server:
             prepared_request.headers.pop("Authorization", None)
+
+
+def _sparsely_encoded(url: str) -> str:
+    """The URL with what a query may have as it is (RFC 3986, 3.4) not percent-encoded: dicomweb-client encodes the
+    wildcard, the comma between UIDs and the colon, which some servers, such as Orthanc 1.10, do not decode."""
+    start, mark, query = url.partition("?")
+    return f"{start}{mark}{_NEEDLESS.sub(lambda found: unquote(found[0]), query).replace('+', '%20')}"
+
+
+_NEEDLESS = re.compile("%(2A|2C|3A|2F|3F|40)", re.IGNORECASE)
 
 
 class _Login(AuthBase):

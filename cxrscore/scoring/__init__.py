@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import RemotePath
 from cxrscore.scorefile import Partition, Run, may_replace, open_run, read_films, read_provenance
 from cxrscore.scoring.distributed import dispatch_shards, probe_worker
+from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.finalize import make_provenance, merge_shards, other_files, unreadable_messages
 from cxrscore.scoring.inference import Scorer, golden_difference, runtime_info
 from cxrscore.scoring.options import ScoreOptions, ScoreResult
@@ -33,10 +33,10 @@ from cxrscore.scoring.run_context import (
     LoadedModels,
     RunContext,
     RuntimeInfo,
-    build_models,
     known_inputs,
     load_models,
     prepare_run,
+    prepare_worker,
 )
 from cxrscore.scoring.thumbnails import ThumbnailCollector
 from cxrscore.status import status_name
@@ -75,6 +75,18 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
     return _run(job, progress, started)
 
 
+def build_models(options: ScoreOptions) -> LoadedModels:
+    """Reads the models, builds them, and compares them with their golden logits, for any number of runs of score_listed
+    with these options. Errors as score_films."""
+    context = prepare_worker(options, FileList(paths=(), run_paths=(), partition=None))
+    return LoadedModels(
+        files=context.files,
+        backend=context.backend,
+        models=context.models,
+        golden_difference=golden_difference(context),
+    )
+
+
 def score_listed(
     options: ScoreOptions, found: FoundFilms, loaded: LoadedModels, progress: Progress = no_progress
 ) -> ScoreResult:
@@ -85,8 +97,7 @@ def score_listed(
     """
     started = time.monotonic()
     _check_output(options)
-    job = prepare_run(options, loaded.files, found, loaded=loaded)
-    return _run(replace(job, records=False), progress, started)
+    return _run(prepare_run(options, loaded.files, found, loaded=loaded), progress, started)
 
 
 def _run(job: RunContext, progress: Progress, started: float) -> ScoreResult:
@@ -143,7 +154,8 @@ def _computed_once(
     """Computes all missing shards; returns the number of films in them, and what computed them."""
     if job.runtime:
         return dispatch_shards(run, job, progress), job.runtime
-    difference, scorer = golden_difference(job), Scorer(job)
+    difference = golden_difference(job) if job.loaded is None else job.loaded.golden_difference
+    scorer = Scorer(job)
     computed = compute_shards(run, scorer, job, progress, decoders=decoders, small=small)
     return computed, runtime_info(job, scorer, difference)
 
@@ -181,8 +193,8 @@ def _result(
         has_leakage=any(file.document["training"]["has_leakage"] for file in files),
         not_held_out=_not_held_out(provenance, len(films.path)),
         label_match=dict(get_nested(provenance, "labels", "match") or {}),
-        unreadable_paths=tuple(unreadable_messages(found, options)),
-        other_files=other_files(found, options).as_dict(),
+        unreadable_paths=tuple(unreadable_messages(found, anonymize_paths=options.anonymize_paths)),
+        other_files=other_files(found, anonymize_paths=options.anonymize_paths).as_dict(),
         failed_statuses=tuple(status_name(int(films.status[row])) for row in bad),
         partition=str(options.partition or ""),
     )

@@ -13,6 +13,7 @@ from cxrscore.images import DecoderPool, FoundFilms, OtherFiles, Preprocessing, 
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import Location, RemotePath, location
 from cxrscore.remote.dicomweb_query import search_filters, with_query
+from cxrscore.scoring.finalize import other_files, unreadable_messages
 from cxrscore.system_resources import default_workers
 
 UNKNOWN = "unknown"
@@ -74,6 +75,7 @@ def count_films(
     *,
     query: str | Sequence[str] = (),
     any_modality: bool = False,
+    anonymize_paths: bool = False,
     workers: int | None = None,
     progress: Progress = no_progress,
 ) -> FilmCounts:
@@ -87,6 +89,8 @@ def count_films(
         Conditions that choose the films of a PACS, as in ScoreOptions.
     any_modality : bool
         Also count images of a PACS of modalities other than CR, DX and RG. In folders they are counted in any case.
+    anonymize_paths : bool
+        Name no file that could not be read, and no unusual suffix.
     workers : int, optional
         Processes that read the headers of files; None: one for each core, at most 32.
     progress : callable
@@ -114,8 +118,8 @@ def count_films(
     return FilmCounts(
         n_films=len(found.paths),
         counts=tuple(FilmCount(kind=kind, modality=mod, view=view, films=n) for (kind, mod, view), n in ordered),
-        other_files=found.others.as_dict(),
-        unreadable_paths=tuple(f"{name} could not be read" for name in found.unreadable),
+        other_files=other_files(found, anonymize_paths=anonymize_paths).as_dict(),
+        unreadable_paths=tuple(unreadable_messages(found, anonymize_paths=anonymize_paths)),
     )
 
 

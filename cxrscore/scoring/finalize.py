@@ -123,7 +123,7 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
             "total": len(job.paths),
             **_query(job.options),
             "other_files": job.found.others.total,
-            "other_files_by_kind": other_files(job.found, job.options).as_dict(),
+            "other_files_by_kind": other_files(job.found, anonymize_paths=job.options.anonymize_paths).as_dict(),
         },
         "labels": job.labels_file,
         "partition": _partition_provenance(job),
@@ -131,7 +131,7 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
             *_partition_warning(job),
             *_warnings(job),
             *job.notes,
-            *unreadable_messages(job.found, job.options),
+            *unreadable_messages(job.found, anonymize_paths=job.options.anonymize_paths),
         ],
     }
     return _without_names(provenance) if job.options.anonymize_paths else provenance
@@ -181,15 +181,15 @@ def _warnings(job: RunContext) -> list[str]:
     return warnings
 
 
-def other_files(found: FoundFilms, options: ScoreOptions) -> OtherFiles:
+def other_files(found: FoundFilms, *, anonymize_paths: bool) -> OtherFiles:
     """The files that are no films by kind; if names are hidden, without unusual suffixes."""
-    return found.others.without_unusual_suffixes() if options.anonymize_paths else found.others
+    return found.others.without_unusual_suffixes() if anonymize_paths else found.others
 
 
-def unreadable_messages(found: FoundFilms, options: ScoreOptions) -> list[str]:
+def unreadable_messages(found: FoundFilms, *, anonymize_paths: bool) -> list[str]:
     """Files and folders that could not be read, one text each; only their number if names are hidden."""
     names = found.unreadable
-    if options.anonymize_paths:
+    if anonymize_paths:
         return [f"{len(names)} files or folders could not be read"] if names else []
     return [f"{name} could not be read" for name in names]
 

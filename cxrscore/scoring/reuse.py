@@ -186,7 +186,7 @@ class FilmWatch:
         if run.complete or isinstance(options.films, RemotePath):
             return ""
         shards = range(len(run.shards))
-        if not self.job.records:
+        if self.job.loaded is not None:
             return self._discard(run, shards, self._touched())
         hashes = [digest for shard in shards for digest in shard_digests(run, shard)]
         remember_digests(options.films, paths, hashes, states=self.states)
@@ -204,7 +204,7 @@ class FilmWatch:
         every = [row for shard in shards for row in run.shards[shard]]
         scored = dict(zip(every, (digest for shard in shards for digest in shard_digests(run, shard)), strict=True))
         rows = every if looked_at is None else looked_at
-        hashed = _digests(self.job.options, [paths[row] for row in rows], records=self.job.records)
+        hashed = _digests(self.job.options, [paths[row] for row in rows], records=self.job.loaded is None)
         now = dict(zip(rows, hashed, strict=True))
         # A film that was removed or became unreadable keeps its scores.
         changed = [row for row in rows if now[row] not in ("", scored[row])]

@@ -47,14 +47,16 @@ class RuntimeInfo:
 class LoadedModels:
     """Models that one backend has built, for any number of runs with the same models and the same options.
 
-    files    the model files in the given order, without their tensors
-    backend  name of the backend
-    models   the built models, in the same order
+    files              the model files in the given order, without their tensors
+    backend            name of the backend
+    models             the built models, in the same order
+    golden_difference  result of golden_difference, which is computed once
     """
 
     files: tuple[ModelFile, ...]
     backend: str
     models: tuple[Model, ...]
+    golden_difference: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,8 @@ class RunContext:
     files        the model files in the given order, without their tensors
     models       the built models; empty if other processes compute
     runtime      reported by one of these processes; None if this process computes
-    records      whether the digests of its films are recorded in the cache, for the next run of the same folder
+    loaded       the models of the caller; None if they were built for this run. A run with them does not record the
+                 digests of its films in the cache
     """
 
     options: ScoreOptions
@@ -79,7 +82,7 @@ class RunContext:
     backend: str
     models: tuple[Model, ...]
     runtime: RuntimeInfo | None = None
-    records: bool = True
+    loaded: LoadedModels | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -265,14 +268,6 @@ def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
     return f"their order differs, number {place + 1} is {one[place]} and {other[place]}"
 
 
-def build_models(options: ScoreOptions) -> LoadedModels:
-    """Reads and builds the models; errors as load_models."""
-    files = load_models(options)
-    backend = chosen_backend(options, files)
-    models = _built(options, files, backend)
-    return LoadedModels(files=tuple(replace(file, tensors={}) for file in files), backend=backend, models=models)
-
-
 def prepare_run(
     options: ScoreOptions,
     files: tuple[ModelFile, ...],
@@ -299,6 +294,7 @@ def prepare_run(
         backend=backend,
         models=models,
         runtime=runtime,
+        loaded=loaded,
     )
 
 

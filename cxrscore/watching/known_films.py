@@ -78,6 +78,15 @@ class KnownFilms:
         self._folder, self._file = folder, folder / INDEX
         self._open: sqlite3.Connection | None = None
 
+    def has_unlinked(self) -> bool:
+        """Whether a scores file has a film of which no path is known: it hides the paths, and the index is new, or the
+        watch was killed before it noted them."""
+        with self._errors():
+            row = self._database.execute(
+                "SELECT (SELECT COUNT(*) FROM contents) > (SELECT COUNT(DISTINCT sha) FROM paths WHERE sha != x'')"
+            ).fetchone()
+        return bool(row[0])
+
     def close(self) -> None:
         if self._open is not None:
             self._open.close()

@@ -1,7 +1,8 @@
 """Which of the films that are listed now are to be scored: the new ones, and those whose bytes are new.
 
 On disk, a film is known by its path and the time of its last change: a known path that has not changed since it was
-scored is not read. A changed film is read, and is new if its bytes are. At a URL, the path alone decides.
+scored is not read. A changed film is read, and is new if its bytes are. At a URL, the path alone decides, unless the
+scores files hide paths that the index does not know.
 """
 
 from __future__ import annotations
@@ -60,12 +61,14 @@ class Selection:
               time that it had in the round before
     interval  seconds between rounds: a film that could not be read is tried again after 2, 4, 8 ... of them
     retries   how often it is tried again
+    compares  whether the bytes of films at a URL are compared, too, which receives each new film twice
     """
 
     known: KnownFilms
     min_age: float
     interval: float
     retries: int
+    compares: bool = False
     clock: Callable[[], float] = time.time
     _seen: dict[str, _State] = field(default_factory=dict)
 
@@ -102,7 +105,7 @@ class Selection:
     def new_films(self, folder: PathOrUrl, candidates: Sequence[str], most: int, counts: Counts) -> Iterator[list[str]]:
         """The candidates whose bytes are in no scores file, at most so many at a time. The caller scores each list
         before it asks for the next one."""
-        if isinstance(folder, RemotePath):
+        if isinstance(folder, RemotePath) and not self.compares:
             yield from (list(candidates[start : start + most]) for start in range(0, len(candidates), most))
             return
         for start in range(0, len(candidates), most):
@@ -112,7 +115,7 @@ class Selection:
                 yield fresh
             self._note_duplicates(digests, began, counts)
 
-    def _unknown(self, folder: Path, digests: Mapping[str, str], counts: Counts) -> list[str]:
+    def _unknown(self, folder: PathOrUrl, digests: Mapping[str, str], counts: Counts) -> list[str]:
         """The films whose bytes are in no scores file, each content once; also those that cannot be read, which get a
         status, unless they are gone or have been tried too often."""
         fresh: dict[str, str] = {}
@@ -140,7 +143,7 @@ class Selection:
         self.known.note(noted, began)
 
 
-def _digests(folder: Path, paths: Sequence[str]) -> dict[str, str]:
+def _digests(folder: PathOrUrl, paths: Sequence[str]) -> dict[str, str]:
     """SHA-256 of the films by path; "" for one that cannot be read."""
     with ThreadPoolExecutor(READERS, thread_name_prefix="digests") as pool:
         return dict(zip(paths, pool.map(lambda path: film_digest(folder / path), paths), strict=True))
@@ -181,8 +184,9 @@ class _States:
         return _State(found.st_size, found.st_mtime_ns, max(found.st_ctime, modified))
 
 
-def _exists(place: Path) -> bool:
+def _exists(place: PathOrUrl) -> bool:
+    """Whether a film, or its archive, is still there; at a URL that is not asked."""
     try:
-        return split_path(place)[0].exists()
+        return isinstance(place, RemotePath) or split_path(place)[0].exists()
     except OSError:
         return False

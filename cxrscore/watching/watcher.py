@@ -17,6 +17,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from cxrscore.status import Status, group_failures
 from cxrscore.watching.config import WatchConfig
 from cxrscore.watching.events import Event, Tell
 from cxrscore.watching.exports import Exports
-from cxrscore.watching.known_films import KnownFilms
+from cxrscore.watching.known_films import KnownFilms, Refreshed
 from cxrscore.watching.selection import Counts, Selection
 
 LOCK = ".watch.lock"
@@ -115,6 +116,11 @@ def watch(
                     if once:
                         raise
                     watcher.failed(error)
+                except OSError as error:  # such as a disk of another machine that is gone
+                    if once:
+                        raise
+                    reason = error.strerror or type(error).__name__  # its file may be named after a patient
+                    watcher.failed(InputError(f"a file or folder cannot be used: {reason}"))
                 if once:
                     return watcher.result
                 wait(config.interval)
@@ -131,7 +137,7 @@ class Watcher:
         self._known = KnownFilms(config.output)
         self._selection = Selection(self._known, config.min_age, config.interval, config.retries)
         targets = [*config.exports, *([config.report] if config.report else [])]
-        self._exports = Exports(config.output, targets, tell)
+        self._exports = Exports(config.output, targets, tell, retries=config.retries, interval=config.interval)
         self._lock = os.stat(config.output / LOCK)
         self._unreadable: tuple[str, ...] = ()
         self._stale = self._had_films = False
@@ -146,10 +152,11 @@ class Watcher:
         return replace(self._config.score_options(output, datetime.date.today()), command=self._command)
 
     def start(self) -> None:
-        """Brings the index up to date, and loads the models."""
+        """Removes what a killed watch has left, brings the index up to date, and loads the models."""
+        self._clean_up()
         options = self._options(self._config.output / "scores.h5")
         self._loaded = build_models(options)
-        found = self._known.refresh()
+        found = self._refresh(options.films)
         self._had_films = found.films > 0
         text = f"watching {options.films}: {found.films:,} films are in {found.files:,} "
         text += f"scores files of {self._config.output}; {self._loaded.backend} scores the new ones"
@@ -165,27 +172,41 @@ class Watcher:
             )
             self._tell(Event(kind="other_inputs", text=text, values={"inputs": names}))
 
+    def _refresh(self, films: PathOrUrl) -> Refreshed:
+        """Brings the index up to date with the scores files."""
+        found = self._known.refresh()
+        if self._hidden and isinstance(films, RemotePath):
+            self._selection.compares = self._known.has_unlinked()
+        return found
+
+    def _clean_up(self) -> None:
+        """Removes the locks of scores files whose process has ended, and the remains of markers."""
+        for lock in self._config.output.glob("scores-*.h5.lock"):
+            with suppress(InputError), file_lock(lock):
+                pass
+        self._exports.clean_up()
+
     def close(self) -> None:
         self._known.close()
 
     def failed(self, error: CxrscoreError) -> None:
         """Tells why a round has ended early; the next one begins with what it left."""
         self._stale = True
-        text = f"{error} Trying again in {self._config.interval:g} s."
+        text = f"{str(error).rstrip('.')}. Trying again in {self._config.interval:g} s."
         self._tell(Event(kind="error", text=text, values={"reason": str(error), "error": type(error).__name__}))
 
     def round(self) -> None:
         """One round. CxrscoreError if the films cannot be listed, or a scores file cannot be written: what was finished
         until then stays."""
         self._check_output()
+        options = self._options(self._config.output / "scores.h5")
+        folder = options.films
         if self._stale:
-            self._known.refresh()
+            self._refresh(folder)
             self._stale = False
         self._exports.begin_round()
         self._resume()
         counts = Counts()
-        options = self._options(self._config.output / "scores.h5")
-        folder = options.films
         paths = self._listed(folder, any_modality=options.any_modality)
         candidates = self._selection.candidates(folder, paths, counts)
         for films in self._selection.new_films(folder, candidates, self._config.films_per_file, counts):

@@ -31,6 +31,7 @@ COMMANDS = {
     "show": ("show.describe_file", ["secret-film.png"]),
     "export": ("remote.as_local_path", ["secret-film.png", "-o", "ward-7.csv"]),
     "paper": ("paper.reproduce_paper", ["secret-film", "--backend", "torch"]),
+    "watch": ("watching.read_config", ["secret-film.png"]),
     "verify": ("verify.verify_file", ["secret-film.png"]),
     "plugins": ("plugins.registry", []),
     "check": ("conformance.check_plugin", ["secret-film"]),

@@ -5,15 +5,19 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from corpus_bytes import dicom
 from made_model import document
-from made_run import made_file
+from made_run import made_file, made_run, made_shard, merge
 
 from cxrscore.cli import main
 from cxrscore.contract import ModelSpec
+from cxrscore.export.object_kinds import OBJECT_KINDS
+from cxrscore.io import sha256_bytes
 from cxrscore.models.model_file import save_model
 from cxrscore.networks.tensors import initial_tensors
 
@@ -124,6 +128,10 @@ def test_mistakes_with_a_model_are_told_and_leave_nothing(words, code, told):
             "--stow has no meaning for the format csv",
         ),
         (["out.h5", "-o", "-", "--to", "fhir"], 1, "the format fhir is many files: name a folder with --output"),
+        (["out.h5", "-o", "x", "--to", "dicom", "--films", ".", "--objects", "sr,ct"], 1, "no DICOM object 'ct'"),
+        (["out.h5", "-o", "x", "--to", "dicom", "--films", ".", "--contour-level", "1"], 2, "contour-level"),
+        (["out.h5", "-o", "x", "--to", "dicom", "--films", ".", "--maps-of", "all", "--maps-of", "Mass"], 1, "alone"),
+        (["out.h5", "-o", "x", "--to", "dicom-sr", "--films", ".", "--objects", "pm"], 1, "--objects has no meaning"),
     ],
 )
 def test_mistakes_are_told_and_leave_nothing(home, words, code, told):
@@ -170,3 +178,29 @@ def test_films_become_fhir_bundles(home):
     count = len(os.listdir("bundles"))
     assert count > 0
     assert result.stderr.splitlines()[-1].startswith(f"wrote {count} bundles to bundles/")
+
+
+def test_help_names_all_kinds_of_dicom_objects():
+    said = " ".join(export("--help").stdout.split())
+    assert [name for name in OBJECT_KINDS if f"{name} (" not in said] == []
+
+
+def test_films_become_dicom_objects(home):
+    pytest.importorskip("highdicom")
+    film = home / "films" / "ward 1" / "000001.png"
+    film.parent.mkdir(parents=True)
+    data = dicom(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.4")
+    film.write_bytes(data)
+    run = made_run(home / "one.h5", 3)
+    run.write(0, replace(made_shard(range(3)), kind=["", "dicom", "png"], sha256=["", sha256_bytes(data), ""]))
+    merge(run)
+    words = ("one.h5", "--films", "films", "--to", "dicom")
+    assert "wrote 1 objects to sr/ (1 sr)" in export(*words, "-o", "sr", "--objects", "sr").stderr
+    assert len(os.listdir("sr")) == 1
+    told = export(*words, "-o", "pm", "--objects", "sr,pm", "--maps-of", "Mass").stderr
+    assert "left out, 1 findings: no map in the scores file: score with a larger --heatmaps\n" in told
+    told = export(*words, "-o", "pm", "--objects", "pm", "--maps-of", "all", "--overwrite", expect=3).stderr
+    assert "not exported: ward 1/000001.png: the scores file does not say how films became" in told
+    film.write_bytes(data + b"x")
+    told = export(*words, "-o", "changed", "--objects", "sr", expect=3).stderr
+    assert "not exported: ward 1/000001.png: it has changed since it was scored" in told

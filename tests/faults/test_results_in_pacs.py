@@ -1,4 +1,4 @@
-"""Results go back to a real archive: found under the studies of their films, stored once, and displayed by it."""
+"""Results of films of a real archive go back to it: found under their studies, stored once, and displayed by it."""
 
 import json
 import os
@@ -77,8 +77,8 @@ def film(study: str, number: int, **elements: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """films/ with three films, and their scores in out.h5."""
+def home(tmp_path_factory: pytest.TempPathFactory, orthanc) -> Path:
+    """films/ with three films, and in out.h5 their scores, for which the archive was read."""
     folder = tmp_path_factory.mktemp("pacs")
     (folder / "films").mkdir()
     for number in (1, 2):
@@ -91,7 +91,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     made = document(spec, golden=golden(spec, tensors), thresholds=limits)
     save_model(folder / "model.safetensors", tensors, made)
-    cxrscore(folder, "score", "films", "-o", "out.h5", "-m", "model.safetensors", "--backend", "torch")
+    _hold_films_only(orthanc, folder)
+    cxrscore(folder, "score", orthanc.dicomweb, "-o", "out.h5", "-m", "model.safetensors", "--backend", "torch")
     return folder
 
 
@@ -106,13 +107,17 @@ def cxrscore(home: Path, *words: object, expect: int = 0, **environment: str) ->
 @pytest.fixture
 def archive(orthanc, home):
     """The archive with the films, and nothing else."""
-    orthanc.clear()
-    orthanc.post(sorted((home / "films").iterdir()))
+    _hold_films_only(orthanc, home)
     return orthanc
 
 
+def _hold_films_only(orthanc, home: Path) -> None:
+    orthanc.clear()
+    orthanc.post(sorted((home / "films").iterdir()))
+
+
 def test_all_objects_are_found_under_the_studies_of_their_films(home, archive) -> None:
-    said, _ = cxrscore(home, "export", "out.h5", "--stow", archive.dicomweb, "--films", "films", "--json")
+    said, _ = cxrscore(home, "export", "out.h5", "--stow", archive.dicomweb, "--films", archive.dicomweb, "--json")
     result = json.loads(said[said.index("{") :])
     made = sum(result["objects"].values())
     assert set(result["objects"]) == set(OBJECT_KINDS)
@@ -125,7 +130,7 @@ def test_all_objects_are_found_under_the_studies_of_their_films(home, archive) -
         _objects_are_of_the_films_patient(archive, study)
 
     before = archive.get("/instances")
-    _, said = cxrscore(home, "export", "out.h5", "--stow", archive.dicomweb, "--films", "films", "-o", "again")
+    _, said = cxrscore(home, "export", "out.h5", "--stow", archive.dicomweb, "--films", archive.dicomweb, "-o", "again")
     assert sorted(archive.get("/instances")) == sorted(before)
     files = {path.stem for path in (home / "again").iterdir()}
     assert len(files) == made
@@ -149,7 +154,7 @@ def _objects_are_of_the_films_patient(archive, study: str) -> None:
 
 
 def test_the_archive_displays_what_is_a_picture(home, archive) -> None:
-    cxrscore(home, "export", "out.h5", "--stow", archive.dicomweb, "--films", "films", "--objects", "sc")
+    cxrscore(home, "export", "out.h5", "--stow", archive.dicomweb, "--films", archive.dicomweb, "--objects", "sc")
     for one in archive.instances(KNOWN):
         uids = [one[tag]["Value"][0] for tag in ("0020000D", "0020000E", "00080018")]
         with Image.open(BytesIO(archive.rendered(*uids))) as picture:
@@ -174,9 +179,9 @@ def test_an_object_that_the_archive_refuses_is_told_and_the_others_are_stored(or
     [({"USER": "reader", "PASSWORD": "canary-wrong"}, "refuses the user and password"), ({}, "asks for a user and")],
     ids=["wrong", "none"],
 )
-def test_a_wrong_password_is_one_line_and_stores_nothing(home, orthanc_with_login, login, text) -> None:
+def test_a_wrong_password_is_one_line_and_stores_nothing(home, archive, orthanc_with_login, login, text) -> None:
     environment = {f"CXRSCORE_DICOMWEB_{name}": value for name, value in login.items()}
-    words = ("export", "out.h5", "--stow", orthanc_with_login.dicomweb, "--films", "films", "--quiet")
+    words = ("export", "out.h5", "--stow", orthanc_with_login.dicomweb, "--films", archive.dicomweb, "--quiet")
     said, errors = cxrscore(home, *words, expect=74, **environment)
     assert said == ""
     (line,) = errors.splitlines()
@@ -186,9 +191,9 @@ def test_a_wrong_password_is_one_line_and_stores_nothing(home, orthanc_with_logi
     assert orthanc_with_login.count() == 0
 
 
-def test_the_right_password_stores(home, orthanc_with_login) -> None:
+def test_the_right_password_stores(home, archive, orthanc_with_login) -> None:
     user, password = orthanc_with_login.login
-    words = ("export", "out.h5", "--stow", orthanc_with_login.dicomweb, "--films", "films", "--to", "dicom-sr")
+    words = ("export", "out.h5", "--stow", orthanc_with_login.dicomweb, "--films", archive.dicomweb, "--to", "dicom-sr")
     said, errors = cxrscore(
         home, *words, "--without-patient", CXRSCORE_DICOMWEB_USER=user, CXRSCORE_DICOMWEB_PASSWORD=password
     )
@@ -204,8 +209,10 @@ def test_the_right_password_stores(home, orthanc_with_login) -> None:
     ("to", "options"),
     [("fhir", ()), ("dicom", ("--without-patient",)), ("dicom-sr", ())],
 )
-def test_nothing_of_the_patient_comes_out_unless_requested(home, to, options) -> None:
-    streams = cxrscore(home, "export", "out.h5", "-o", f"no-{to}", "--to", to, "--films", "films", "--json", *options)
+def test_nothing_of_the_patient_comes_out_unless_requested(home, archive, to, options) -> None:
+    streams = cxrscore(
+        home, "export", "out.h5", "-o", f"no-{to}", "--to", to, "--films", archive.dicomweb, "--json", *options
+    )
     found = [path.read_bytes().lower() for path in (home / f"no-{to}").iterdir()]
     assert len(found) >= 3
     for canary in CANARIES:
@@ -213,8 +220,10 @@ def test_nothing_of_the_patient_comes_out_unless_requested(home, to, options) ->
 
 
 @pytest.mark.parametrize("to", ["fhir", "dicom"])
-def test_with_the_patient_no_name_is_in_messages(home, to) -> None:
-    streams = cxrscore(home, "export", "out.h5", "-o", f"with-{to}", "--to", to, "--films", "films", "--with-patient")
+def test_with_the_patient_no_name_is_in_messages(home, archive, to) -> None:
+    streams = cxrscore(
+        home, "export", "out.h5", "-o", f"with-{to}", "--to", to, "--films", archive.dicomweb, "--with-patient"
+    )
     found = [path.read_bytes() for path in (home / f"with-{to}").iterdir()]
     assert [data for data in found if b"Canaryname" in data]
     for canary in OTHERS.values():

@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from corpus_bytes import chest, dicom, lookup_table
-from dciodvfy import complaints, needs_dciodvfy
+from dciodvfy import PROGRAM, complaints, needs_dciodvfy
 from few_scores import NAN, few_scores
 
 from cxrscore.errors import InputError
@@ -202,6 +202,19 @@ def test_a_spacing_that_is_no_number_is_none():
     assert film_geometry(data.replace(b"8888\\8888", b"wide\\high")).spacing is None
 
 
+def test_damaged_elements_are_told():
+    """Rows of three bytes, and a group length of five in the meta information."""
+    data = dicom(**UIDS)
+    at = data.index(b"\x28\x00\x10\x00US\x02\x00")
+    rows = data[:at] + b"\x28\x00\x10\x00US\x03\x00abc" + data[at + 10 :]
+    with pytest.raises(SourceError, match="no size"):
+        film_geometry(rows)
+    meta = data[:132] + b"\x02\x00\x00\x00UL\x05\x00abcde" + data[144:]
+    for read in (film_geometry, lambda data: read_source(data, with_patient=True)):
+        with pytest.raises(SourceError, match=r"cannot be read as DICOM|no usable"):
+            read(meta)
+
+
 # --- contours
 
 
@@ -359,6 +372,17 @@ def test_a_capture_of_a_film_with_high_pixels_has_square_ones():
     assert made.Rows > 768
 
 
+def test_the_warning_fits_above_a_narrow_film():
+    """Of 32 x 400 pixels, which become 61 x 768."""
+    pixels = one(secondary_captures, film_of(dicom(np.tile(chest()[:, :32], (5, 1))[:400], **UIDS))).pixel_array
+    assert pixels.shape[1] == 480
+    letters = np.flatnonzero((pixels[:40] == (255, 191, 0)).all(axis=2).any(axis=0))
+    assert letters.min() < 20
+    assert 300 < letters.max() < 470
+    assert pixels[300, 240].any()
+    assert not pixels[300, :200].any()
+
+
 @pytest.mark.parametrize(("value", "wanted"), [("YES", "YES"), ("", None), ("perhaps", None)])
 def test_what_is_burned_into_the_film_is_said_of_the_capture(value, wanted):
     assert one(secondary_captures, film_of(dicom(BurnedInAnnotation=value, **UIDS))).get("BurnedInAnnotation") == wanted
@@ -457,9 +481,20 @@ def test_a_film_without_a_size_is_told(kind, elements, told):
         objects(kind, film_of(dicom(**UIDS, **elements)))
 
 
-@pytest.mark.parametrize("finding", ["a\\b\x1b", "Ödem", "\udcff", "x" * 300, "肺炎", "NOT FOR"])
+ODD_NAMES = {
+    "control": "a\\b\x1b",
+    "umlaut": "Ödem",
+    "no-text": "\udcff",
+    "long": "x" * 300,
+    "chinese": "肺炎",
+    "signs": "%-/",
+}
+
+
+@pytest.mark.usefixtures("small_captures")
+@pytest.mark.parametrize("finding", ODD_NAMES.values(), ids=ODD_NAMES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_odd_names_of_findings_are_written(kind, finding, tmp_path):
+def test_odd_names_of_findings_are_written(kind, finding):
     scores = FilmScores(sha256="ab" * 32, probs={finding: 0.001}, thresholds={finding: None})
     (made,) = objects(kind, film_of(maps={finding: MAP}, scores=scores, explainer=""))
     assert pydicom.dcmread(BytesIO(made.data)).SOPInstanceUID == made.uid
@@ -539,7 +574,7 @@ def test_without_patient_leaves_all_kinds_empty(folder):
     for path in (folder / "out").iterdir():
         read = pydicom.dcmread(path)
         assert not any(read.get(name) for name in PATIENT), path
-        for word in (*OTHERS.values(), "Zacharias", "778899", "4711", "0815", "19480503", "berweiser"):
+        for word in (*OTHERS.values(), "Zacharias", "MRN-778899", "S-4711", "ACC-0815", "19480503", "berweiser"):
             assert word.encode() not in path.read_bytes()
 
 
@@ -633,3 +668,28 @@ def test_names_of_any_character_set_become_utf8(folder, charset, name):
     export(folder, objects=("pr",))
     found = {str(pydicom.dcmread(path).PatientName) for path in (folder / "out").iterdir()}
     assert found == {name, PERSON["PatientName"]}
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_real_films_have_all_kinds(shared, tmp_path):
+    films = shared / "data" / "dicom"
+    names = sorted(path.name for path in films.glob("*.dcm") if not path.name.startswith(("RG2", "RG3")))
+    given = few_scores(
+        names,
+        prob=[[0.5, 0.1]] * len(names),
+        sha256=tuple(sha256_bytes((films / name).read_bytes()) for name in names),
+        heat_maps=HeatMaps(
+            map=np.array([MAP] * len(names), np.float16),
+            film=np.arange(len(names), dtype=np.int32),
+            finding=np.zeros(len(names), np.int16),
+        ),
+        provenance={"models": [{"document": {"preprocessing": Preprocessing(size=512, fit="pad").as_dict()}}]},
+    )
+    result = export_scores(given, ExportOptions(output=tmp_path / "out", kind="dicom", films=films))
+    assert (result.failed, {result.objects[name] for name in ("sr", "pm", "sc", "pr")}) == ((), {6})
+    paths = sorted((tmp_path / "out").iterdir())
+    # One of these films is another with MONOCHROME1 for MONOCHROME2: their Parametric Maps are one object.
+    assert len(paths) == result.files - 1
+    if PROGRAM is not None:
+        assert [line for path in paths for line in complaints(path)] == []

@@ -4,6 +4,7 @@ import base64
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -13,6 +14,7 @@ from corpus_bytes import dicom
 from servers import at_first, pacs, web
 
 from cxrscore.errors import InputError, RemoteError, RemoteMissingError, RemoteTooLargeError
+from cxrscore.images import Status, read_film
 from cxrscore.remote import (
     RemotePath,
     check_writable,
@@ -74,6 +76,16 @@ def test_films_are_listed_with_what_the_server_states(server):
         ["1"],
     )
     assert sorted(first["includefield"]) == ["00080016", "00080060", "00080070", "00185101"]
+
+
+def test_a_query_is_percent_encoded_where_it_must_be_alone(server, monkeypatch):
+    lines = []
+    do_get = server.RequestHandlerClass.do_GET
+    monkeypatch.setattr(
+        server.RequestHandlerClass, "do_GET", lambda handler: (lines.append(handler.path), do_get(handler))
+    )
+    listed(f"{server.dicomweb}?PatientName=A*&StudyDescription=a%20%26b+c&StudyInstanceUID=1.2,1.3&StudyTime=10:00")
+    assert "PatientName=A*&StudyDescription=a%20%26b%20c&StudyInstanceUID=1.2,1.3&StudyTime=10:00" in lines[0]
 
 
 def test_a_film_is_received_as_it_is_stored(server):
@@ -171,6 +183,31 @@ def test_no_redirect_leads_from_https_to_http(server, certificate):
         listed(server.dicomweb.replace("http", "https").replace("127.0.0.1", "localhost"))
 
 
+@pytest.mark.parametrize(("status", "stored"), [(302, False), (307, True)])
+def test_an_upload_never_becomes_a_download(server, monkeypatch, status, stored):
+    def redirect(handler):
+        handler.rfile.read(int(handler.headers["Content-Length"]))
+        if handler.path == "/final":
+            handler.reply(200, b"stored", {})
+        else:
+            handler.reply(status, b"", {"Location": "/final"})
+
+    monkeypatch.setattr(server.RequestHandlerClass, "do_POST", redirect, raising=False)
+    where = RemotePath(server.dicomweb)
+    with dicomweb_session.open_session(where, max_bytes=LIMIT) as session:
+        if stored:
+            assert session.post(dicomweb_session.service_url(where), data=DATA).content == b"stored"
+        else:
+            with pytest.raises(RemoteError, match=r"redirects an upload \(status 302\)"):
+                session.post(dicomweb_session.service_url(where), data=DATA)
+
+
+def test_a_missing_package_is_named_with_how_to_install_it(server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dicomweb_client", None)
+    with pytest.raises(InputError, match=r'pip install "cxrscore\[dicom\]"'):
+        listed(server.dicomweb)
+
+
 @pytest.fixture
 def certificate(tmp_path, monkeypatch):
     """For localhost, which REQUESTS_CA_BUNDLE names."""
@@ -237,6 +274,9 @@ def test_half_a_film_is_never_returned(server):
     with pytest.raises(RemoteError, match="ended early, 6 times") as caught:
         read_remote(film(server), LIMIT)
     assert caught.value.passing
+    unread = read_film(film(server))
+    assert (unread.status, unread.sha256, unread.pixels) == (Status.UNREADABLE, "", None)
+    assert unread.message == "not received: the transfer ended early, 6 times"
     server.faults.clear()
     server.closed = False  # whole by its length, without the closing boundary
     with pytest.raises(RemoteError, match="ended early, 6 times"):

@@ -19,6 +19,7 @@ from cxrscore.models.model_file import load_model
 from cxrscore.models.run_folder import save_run
 from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions, TrainResult, tracking
+from cxrscore.training.features.distributed import _OF_THE_DRIVER
 from cxrscore.training.tracking import Tracker, metrics_of, open_tracker, parameters_of
 
 SECRET = "canary-password"
@@ -102,6 +103,7 @@ def test_parameters_name_no_folder():
     )  # fmt: skip
     assert (found["epochs"], found["weights"], found["split"]) == ("7", "base.h5", "parts.csv")
     assert not any("ward" in value for value in found.values())
+    assert "mlflow" in _OF_THE_DRIVER  # what worker processes get
     assert found.keys().isdisjoint({"mlflow", "address", "output", "labels", "films"})
     assert len(found["findings"]) == 500
 
@@ -273,6 +275,11 @@ def test_a_model_is_kept_whatever_tracking_does(tmp_path, monkeypatch):
     monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "cache"))
     model = tmp_path / "model.safetensors"
     given = {**SMALL, "output": model, "mlflow": tmp_path / "store"}
+    with monkeypatch.context() as patch:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "mlflow"]:
+            patch.delitem(sys.modules, name)
+        patch.setitem(sys.modules, "mlflow", None)  # as if it were not installed: any import fails
+        cxrscore.train(tmp_path / "films", **{**given, "mlflow": None})
     with monkeypatch.context() as patch:
         patch.setattr("cxrscore.training.open_tracker", lambda options: Tracker(uri="/x", experiment="7"))
         patch.setattr(tracking, "_client", lambda uri: 1 / 0)

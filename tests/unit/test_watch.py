@@ -1,14 +1,18 @@
 """A watch scores each film once: whatever comes, goes, changes or fails between its rounds."""
 
+import dataclasses
+import errno
 import os
 import shutil
 import sqlite3
+import time
 
 import made_watch
 import pytest
 from made_watch import FUTURE, killed_at, made_config, made_films, made_up, rounds, scored
 
 from cxrscore.errors import FileFormatError, InputError, LockLostError, WriteError
+from cxrscore.remote import read_remote
 from cxrscore.scorefile import open_scores
 from cxrscore.watching import exports, selection, watcher
 from cxrscore.watching.known_films import INDEX
@@ -143,6 +147,20 @@ def test_without_the_index_anonymized_films_are_known_by_their_bytes(home):
     assert b"a.png" not in (config.output / INDEX).read_bytes()
 
 
+def test_so_are_those_at_a_url(home, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    store.pipe("/watched/a.png", b"a")
+    monkeypatch.setattr(made_watch, "read_text", lambda place: read_remote(place, 99).decode())
+    config = made_config(home, "[score]\nanonymize_paths = true\n", films="memory://watched")
+    assert [rounds(config)[0].scored for _ in range(2)] == [1, 0]
+    (config.output / INDEX).unlink()
+    store.pipe("/watched/b.png", b"b")
+    result, _ = rounds(config)
+    assert (result.scored, result.duplicates) == (1, 1)
+    assert rounds(config)[0].scored == 0
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_the_films_of_a_removed_scores_file_are_scored_again(home, hidden):
     config = made_config(home, f"[score]\nanonymize_paths = {str(hidden).lower()}\n", films_per_file=1)
@@ -194,6 +212,34 @@ def test_exports_follow_each_file_and_are_tried_again_until_they_are_done(home, 
     assert (result.pending_exports, len(of_kind(told, "exported"))) == (0, 2)
     assert sorted(path.name[-8:] for path in (home / "csv").iterdir()) == ["0001.csv", "0002.csv"]
     assert of_kind(rounds(config)[1], "exported") == []
+
+
+def test_an_export_that_lacks_films_is_tried_again_after_a_pause_and_up_to_a_bound(home, monkeypatch):
+    config = made_config(home, CSV, retries=2)
+    made_films(home, "a")
+    real, made, times = exports.export_scores, [], [0.0]
+
+    def incomplete(scores, options):
+        made.append(times[0])
+        return dataclasses.replace(real(scores, options), failed=[("a.png", "its source is down")])
+
+    monkeypatch.setattr(exports, "export_scores", incomplete)
+    monkeypatch.setattr(exports.time, "time", lambda: time.time_ns() / 1e9 + times[0])
+    result, told = rounds(config)
+    assert (result.pending_exports, of_kind(told, "exported")[0]["tried_again"]) == (1, True)
+    assert "a.png: its source is down" in of_kind(told, "not_exported")[0]["text"]
+    for pause in (
+        100,
+        130,
+        140,
+        230,
+        300,
+        1000,
+    ):  # 2 and 4 intervals of 60 s after each try, whose file has the true time
+        times[0] = pause
+        rounds(config)
+    assert made == [0, 130, 300]
+    assert rounds(config)[0].pending_exports == 0
 
 
 def test_a_new_export_is_made_of_all_scores_files(home):
@@ -287,6 +333,21 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(home, monkey
     assert scored(config) == {"a.png": 1}
 
 
+def test_an_error_of_the_system_is_told_without_the_name_of_a_file(home, monkeypatch):
+    config, real = made_config(home), watcher.find_films
+    made_films(home, "a")
+
+    def stale(*given, **options):
+        monkeypatch.setattr(watcher, "find_films", real)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), "/films/canary.png")
+
+    monkeypatch.setattr(watcher, "find_films", stale)
+    _, told = rounds(config, 2)
+    assert "Stale file handle" in of_kind(told, "error")[0]["text"]
+    assert "canary" not in str(told)
+    assert scored(config) == {"a.png": 1}
+
+
 def test_an_index_that_breaks_while_the_watch_runs_is_made_anew(home):
     config = made_config(home)
     made_films(home, "a")
@@ -300,6 +361,20 @@ def test_an_index_that_breaks_while_the_watch_runs_is_made_anew(home):
     _, told = rounds(config, 3, after_1=break_index)
     assert "cannot use the index" in of_kind(told, "error")[0]["text"]
     assert scored(config) == {"a.png": 1, "b.png": 1}
+
+
+def test_with_anonymized_paths_no_file_and_no_line_names_a_film(home):
+    config = made_config(home, f"[score]\nanonymize_paths = true\n{CSV}")
+    made_films(home, "canary-a", "canary-folder/b")
+    made_films(home, "canary-bad", content="! damaged")
+    made_films(home, "canary-lost", content="? not received")
+    (home / "films" / "canary-link.png").symlink_to(home / "nowhere")
+    _, told = rounds(config)
+    assert {"scored", "not_scored", "unreadable", "exported"} <= {one["kind"] for one in told}
+    written = [path for path in home.rglob("*") if path.is_file() and home / "films" not in path.parents]
+    assert len(written) > 4
+    assert not [path for path in written if b"canary" in path.read_bytes() or "canary" in path.name]
+    assert "canary" not in str(told)
 
 
 @pytest.mark.slow
@@ -316,5 +391,7 @@ def test_a_watch_that_is_killed_anywhere_scores_each_film_once_and_makes_each_ex
         rounds(config)
         assert scored(config) == {"a.png": 1, "b.png": 1, "c.png": 1}, number
         assert len(list((place / "csv").glob("*.csv"))) == len(list(config.output.glob("*.h5"))) == 2
-        assert not [path for path in config.output.iterdir() if path.name.endswith((".parts", ".done", ".lock"))]
+        assert not [
+            path for path in config.output.rglob("*") if path.name.endswith((".parts", ".done", ".lock", ".part"))
+        ]
     assert kills > 10

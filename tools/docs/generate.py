@@ -37,6 +37,9 @@ ENVIRONMENT = {
     "PATH.",
     "CXRSCORE_CACHE": "Folder for downloaded weights and cached features. Default: the user cache folder of the "
     "platform.",
+    "CXRSCORE_DICOMWEB_USER": "User for basic authentication at a [PACS](pacs.md#set-credentials).",
+    "CXRSCORE_DICOMWEB_PASSWORD": "The password of this user.",
+    "CXRSCORE_DICOMWEB_TOKEN": "Token for bearer authentication at a PACS, in place of user and password.",
     "CXRSCORE_MALLOC": "0: glibc's allocator is not configured. Default: with openvino, all threads share one arena, "
     "which needs less memory; with torch on a CPU, freed memory is also kept, which is faster and needs more.",
     "CXRSCORE_OFFLINE": "Any value: nothing is downloaded; an error names the missing file and where to put it.",
@@ -52,6 +55,8 @@ ENVIRONMENT = {
         "Read by MLflow: credentials of the tracking server of `train --mlflow`.",
     ),
     "OMP_NUM_THREADS": "Threads of NumPy and of the backends torch, keras and onnx. Default: one for each core.",
+    "SSL_CERT_FILE": "File with the certificates of authorities that are trusted for a PACS, if neither "
+    "REQUESTS_CA_BUNDLE nor CURL_CA_BUNDLE is set.",
     **dict.fromkeys(
         ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"),
         "Set by torchrun for distributed training ([Training](training.md)).",

@@ -23,6 +23,8 @@ _LETTERS_ACROSS = 52
 """Width of a picture in heights of its letters."""
 _ROWS = 64
 """Rows of a film that are coloured at a time: colours need ten times the memory of a picture."""
+_NARROWEST = 480
+"""Smallest width of a picture, pixels: the warning fits."""
 _SMALLEST = 9
 """Height of the smallest letters, pixels."""
 
@@ -40,9 +42,12 @@ class Caption:
 
 
 def capture(film: Picture, strength: Floats, caption: Caption) -> Picture:
-    """The picture uint8 [H',W,3] of a film uint8 [H,W] with the strength 0..1 [H,W] of a map: a band with the warning,
-    the film, and a band with the caption. The film itself is not written on."""
-    width = film.shape[1]
+    """The picture uint8 [H',W',3] of a film uint8 [H,W] with the strength 0..1 [H,W] of a map: a band with the warning,
+    the film, and a band with the caption. The film itself is not written on; a narrow one has black beside it."""
+    width = max(film.shape[1], _NARROWEST)
+    beside = (width - film.shape[1]) // 2, width - film.shape[1] - (width - film.shape[1]) // 2
+    film = np.pad(film, ((0, 0), beside))
+    strength = np.pad(strength, ((0, 0), beside))
     size = max(width // _LETTERS_ACROSS, _SMALLEST + 2)
     bands = [
         _band(width, [_text(WARNING, 4 * size // 3, width - size, _AMBER, bold=True)]),

@@ -1,7 +1,7 @@
 """What DICOM objects are made from, and what all of them have in common: equipment, dates, patient and UIDs.
 
-The SOP Instance UID of an object is a digest of its content without dates. The content names the film, its digest, the
-model, the version of cxrscore and of the libraries that wrote it. So scoring and exporting a film again gives the same
+The SOP Instance UID of an object is a digest of its content without dates. The content names the film, the model, the
+version of cxrscore and that of highdicom, which writes it. So scoring and exporting a film again gives the same
 UID and an archive stores nothing twice, and different content never has the same UID.
 """
 

@@ -24,9 +24,10 @@ PATIENT = (
 """Attributes of the modules Patient and General Study of PS3.3, by which an archive files. They are copied, or none is:
 see ExportOptions.copies_patient."""
 _RAISED = (
-    *(AttributeError, EOFError, LookupError, OSError, RuntimeError, StopIteration, TypeError, ValueError, struct.error),
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, StopIteration),
+    *(TypeError, ValueError, struct.error),
 )
-"""Exceptions of pydicom for damaged elements."""
+"""Exceptions of Python that pydicom raises for damaged elements."""
 _UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
 _LOSSY = tuple(f"1.2.840.10008.1.2.4.{end}" for end in ("50", "51", "81", "91"))
 """Transfer syntaxes with loss, or with the possibility of it."""
@@ -70,7 +71,7 @@ def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
             lossy = str(found.get("LossyImageCompression") or "") == "01"
             syntax = str(found.file_meta.get("TransferSyntaxUID") or "") if hasattr(found, "file_meta") else ""
             number = str(found.get("InstanceNumber") or "").strip()
-    except (*_RAISED, module("pydicom.errors").InvalidDicomError) as error:
+    except _damage() as error:
         # The message may quote the file, so only the type is reported, without the exception chain.
         raise SourceError(f"it cannot be read as DICOM ({type(error).__name__})") from None
     for name, uid in uids.items():
@@ -97,14 +98,20 @@ def read_attributes(data: bytes, names: Sequence[str]) -> dict[str, Any]:
         with quiet():
             found = pydicom.dcmread(BytesIO(data), force=True, stop_before_pixels=True, specific_tags=list(names))
             return {name: _value(found, name) for name in names}
-    except (*_RAISED, module("pydicom.errors").InvalidDicomError) as error:
+    except _damage() as error:
         raise SourceError(f"it cannot be read as DICOM ({type(error).__name__})") from None
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """The exceptions of pydicom for damaged elements, also those of its own."""
+    errors = module("pydicom.errors")
+    return (*_RAISED, errors.InvalidDicomError, errors.BytesLengthException)
 
 
 def _value(dataset: Any, name: str) -> Any:
     try:
         return dataset.get(name)  # which converts the value
-    except _RAISED:
+    except _damage():
         return None
 
 

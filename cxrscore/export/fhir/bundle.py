@@ -29,8 +29,8 @@ from cxrscore.io.strict_json import unicode_text
 
 NOTICE = "Research only, not for diagnosis."
 LOCAL_SYSTEM = "urn:oid:2.25.134581376785208175128745989747376245670"
-"""The code system of findings without a public code, and of identifiers of cxrscore: an OID from a UUID, as X.667 has
-them, since cxrscore owns no domain. It never changes."""
+"""The code system of findings without a public code: an OID from a UUID, as X.667 has them, since cxrscore owns no
+domain. It never changes."""
 _SYSTEMS = {
     "SCT": "http://snomed.info/sct",
     "DCM": "http://dicom.nema.org/resources/ontology/DCM",
@@ -45,6 +45,7 @@ _NAMESPACE = uuid.UUID("6d29b6a6-0a05-54f4-a0b9-7e3ed3b3d8f0")
 _IMAGING_REPORT = {"system": "http://loinc.org", "code": "18748-4"}
 """The LOINC code for reports of imaging, which CID 7000 of PS3.16 lists. Codes for views of the chest say how many were
 taken, which one film does not tell."""
+# As in the structured report: the algorithm family.
 _AI = {"system": _SYSTEMS["DCM"], "code": "123110", "display": "Artificial Intelligence"}
 
 Json = dict[str, Any]
@@ -120,7 +121,7 @@ def _device(algorithm: Algorithm) -> Json:
         "identifier": [_own_identifier(device_id(algorithm))],
         "manufacturer": "cxrscore",
         "deviceName": names,
-        "type": {"coding": [_AI], "text": "Neural network for chest X-rays"},
+        "type": {"text": "Neural network for chest X-rays"},
         "version": versions,
         "note": [{"text": text} for text in (NOTICE, *map(_clean, algorithm.parameters)) if text],
     }
@@ -229,7 +230,7 @@ def _origin(film: ScoredFilm) -> tuple[str, ...]:
 
 def _film_reference(film: ScoredFilm) -> Json:
     if film.source is None:
-        digest = {"type": {"text": "SHA-256 of the film"}, "system": LOCAL_SYSTEM, "value": film.scored.sha256}
+        digest = {"type": {"text": "SHA-256 of the film"}, "value": film.scored.sha256}
         return {"type": "Media", "identifier": digest, "display": _clean(film.name) or "film"}
     return {"reference": "#study", "type": "ImagingStudy", "identifier": _dicom_uid(film.source.study)}
 

@@ -44,6 +44,8 @@ def create_app(viewer: Viewer, access: Access, log: Callable[[str], None] | None
     log : callable, optional
         Called with a line for each request: method, name of the page and status.
     """
+    for page in ("list.html.j2", "film.html.j2"):  # compiled here, so that no first request waits for it
+        viewer.templates.get_template(page)
     routes: list[BaseRoute] = _static_routes()
     for module in MODULES:
         routes += module.routes(viewer)

@@ -126,13 +126,40 @@ def export_marks(options: MarksOptions) -> MarksResult:
     WriteError
         If an output cannot be written.
     """
-    rule = Consensus.parse(options.consensus)
     outputs = [(options.output, _TABLE), (options.boxes, _BOXES)]
     check_distinct(path for path, _ in outputs if path is not None)
     for path, kind in outputs:
         if path is not None:
             inputs = (options.marks, options.queue)
             check_output(path, kind, inputs=inputs, overwrite=options.overwrite)
+    tables = make_tables(options)
+    if options.output is not None:
+        atomic_write_bytes(options.output, tables.labels)
+    if options.boxes is not None:
+        atomic_write_bytes(options.boxes, tables.boxes)
+    return tables.result
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarksTables:
+    """The label table and the table of boxes as CSV, and what they hold."""
+
+    labels: bytes
+    boxes: bytes
+    result: MarksResult
+
+
+def make_tables(options: MarksOptions) -> MarksTables:
+    """The tables of export_marks, without writing them.
+
+    Raises
+    ------
+    InputError
+        If there is no marks file, no mark, or no such reader.
+    FileFormatError
+        If the marks file is damaged, of a newer version, or something else.
+    """
+    rule = Consensus.parse(options.consensus)
     with MarksFile(options.marks) as file:
         every, films = file.marks(), file.films()
     queue = None if options.queue is None else read_queue(options.queue)
@@ -141,11 +168,7 @@ def export_marks(options: MarksOptions) -> MarksResult:
     if len(rows) < 2:
         raise InputError(f"{options.marks} has no mark of a finding that counts: nothing can be written")
     findings = rows[0][-_findings_in(rows[0]) :]
-    if options.output is not None:
-        atomic_write_bytes(options.output, csv_lines(_safe_rows(rows)))
-    if options.boxes is not None:
-        atomic_write_bytes(options.boxes, csv_lines(_box_rows(marks, films)))
-    return MarksResult(
+    result = MarksResult(
         output=options.output,
         boxes=options.boxes,
         consensus=str(rule),
@@ -160,6 +183,7 @@ def export_marks(options: MarksOptions) -> MarksResult:
         agreement=tuple(_record(one) for one in reader_agreements(marks, films, findings)),
         prevalence=_prevalence(marks, rule, queue, findings),
     )
+    return MarksTables(labels=csv_lines(_safe_rows(rows)), boxes=csv_lines(_box_rows(marks, films)), result=result)
 
 
 def _findings_beside(marks: Path) -> tuple[str, ...]:

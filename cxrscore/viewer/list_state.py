@@ -12,6 +12,7 @@ SORTS = ("row", "probability", "uncertainty", "error", "disagreement")
 LABELS = ("", "positive", "negative", "unknown")
 SIDES = ("", "above", "below")
 SIZES = ("", "small", "medium", "large")
+MARKS = ("", "marked", "unmarked", "mine", "left", "differ")
 _SEARCH = re.compile(r"[0-9a-f]{16}|")
 MAX_NUMBER = 10**9
 
@@ -44,6 +45,11 @@ class ListState:
         Indexes into the words of the file, -1: any.
     size : str
         One of SIZES: the longer side of the film.
+    marks : str
+        One of MARKS: films with marks, without, with marks of the reader who looks, without these, or with different
+        answers of readers; with a finding, marks of this finding.
+    queue : int
+        Number of a reading queue, whose films are listed in its order; 0: all films.
     search : str
         Handle of a text that the server holds; "": none.
     page : int
@@ -61,6 +67,8 @@ class ListState:
     modality: int = -1
     view: int = -1
     size: str = ""
+    marks: str = ""
+    queue: int = 0
     search: str = ""
     page: int = 1
 
@@ -87,8 +95,8 @@ class ListState:
         return replace(self, page=1)
 
 
-_WORDS: Mapping[str, Sequence[str]] = {"sort": SORTS, "label": LABELS, "side": SIDES, "size": SIZES}
-_LEAST = {"finding": 0, "page": 1, "status": -2, "split": -1, "kind": -1, "modality": -1, "view": -1}
+_WORDS: Mapping[str, Sequence[str]] = {"sort": SORTS, "label": LABELS, "side": SIDES, "size": SIZES, "marks": MARKS}
+_LEAST = {"finding": 0, "page": 1, "queue": 0, "status": -2, **dict.fromkeys(("split", "kind", "modality", "view"), -1)}
 
 
 def _value(name: str, text: str) -> Any:

@@ -177,7 +177,7 @@ class MarksPage:
         """To the film, the list or the marks, whence a form came."""
         state = self._state(form, reading)
         if _NUMBER.fullmatch(form.get("row", "")) and int(form["row"]) < len(self._viewer.scores):
-            return _to_film(int(form["row"]), state)
+            return RedirectResponse(f"/film/{int(form['row'])}?{state.query()}", 303)
         return RedirectResponse("/marks" if form.get("row") == "marks" else f"/?{state.query()}", 303)
 
     def _state(self, form: Form, reading: Reading) -> ListState:
@@ -216,13 +216,13 @@ class MarksPage:
         """The page of all marks."""
         viewer, reading = self._viewer, self._viewer.marking.reading(request)
         path, fault = viewer.marking.log.path, viewer.refresh_marks()
-        tables, none = self._tables(reading, "majority") if not fault else (None, fault)
+        tables, reason = self._tables(reading, "majority") if not fault else (None, fault)
         return viewer.render(
             "marks.html.j2",
             path="" if path is None else str(path),
             command="" if path is None else f"cxrscore marks {shlex.quote(str(path))} -o labels.csv --boxes boxes.csv",
             fault=fault or ("" if path else "There is no marks file. Name one with --marks FILE."),
-            none=none,
+            reason=reason,
             result=None if tables is None else tables.result,
             reading=reading,
             is_forced=viewer.marking.is_forced,

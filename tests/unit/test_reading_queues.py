@@ -84,7 +84,9 @@ def test_disagreement_of_two_files() -> None:
         "Mass: probabilities 0.4 apart"
     )
     with pytest.raises(InputError, match="no finding in common"):
-        draw_queue(SCORES, Rule.parse("disagreement"), 1, other=MANY.__class__(**{**vars(other), "findings": ("A", "B", "C")}))
+        draw_queue(
+            SCORES, Rule.parse("disagreement"), 1, other=MANY.__class__(**{**vars(other), "findings": ("A", "B", "C")})
+        )
 
 
 def test_a_random_sample_depends_on_the_seed_alone() -> None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from cxrscore.errors import InputError
+from cxrscore.errors import InputError, WriteError
 from cxrscore.marks import Event, FilmMarks, Kind, MarkedFilm, MarksFile, ReadingSession, current_marks
 
 
@@ -94,7 +94,10 @@ class MarksLog:
         self._forget()
         if identity is None and not create:
             return None
-        self._file = MarksFile(self.path, create=create)
+        try:
+            self._file = MarksFile(self.path, create=create)
+        except WriteError as error:
+            raise WriteError(f"{error}; name another place with --marks FILE") from error
         self._identity = _identity(self.path)
         return self._file
 

@@ -256,8 +256,8 @@ class MarksPage:
         path = self._viewer.marking.log.path
         if path is None or not path.exists():
             return None, "there are no marks yet"
-        if reading.blinded and not reading.reader:
-            return None, "the marks of others are hidden"
+        if reading.blinded and reading.reader not in self._viewer.marking.log.readers():
+            return None, "you have marked no film yet, and the marks of others are hidden"
         readers = (reading.reader,) if reading.blinded else ()
         try:
             return make_tables(MarksOptions(marks=path, consensus=consensus, readers=readers)), ""

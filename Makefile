@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo check test coverage lint docs bench gpu-kit browser clean
+.PHONY: demo check test coverage lint docs bench gpu-kit lock container-check browser clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -64,6 +64,14 @@ bench: $(VENV)/.installed .bench/.installed
 # What a machine with a GPU needs for benchmarks/gpu.sh, in one archive of at most 60 MiB: docs/benchmarks.md.
 gpu-kit: $(VENV)/.installed
 	$(BIN)/python benchmarks/gpu_kit.py
+
+# Exact versions with hashes for the containers, in requirements/: after a change of extras or of constraints.txt.
+lock: $(VENV)/.installed
+	$(BIN)/python tools/lock.py
+
+# The steps of the Containerfile without a container engine, as root on Debian: what it needs is in the script.
+container-check:
+	$(PYTHON) tools/container_check.py $(or $(FOLDER),$(shell mktemp -u -d))
 
 # With this and Chromium (apt-get install chromium), the tests also open the report and let axe-core look at it.
 browser:

@@ -24,7 +24,7 @@ import numpy as np
 
 from cxrscore.merge import MergeOptions, merge_scores
 from cxrscore.scorefile import Partition, partition_inputs, scored_films, thumbnail_candidates
-from cxrscore.scorefile.manifest import fingerprint_of, paths_digest, shard_size
+from cxrscore.scorefile.manifest import fingerprint_of, paths_digest
 from cxrscore.scorefile.partition import full_run_inputs
 from cxrscore.scorefile.writing import FileHeader, RowBlock, write_scores
 
@@ -32,6 +32,7 @@ FINDINGS = 14
 MAPS, SIDE = 4, 7
 SMALL, MOST = 256, 48
 BLOCK = 4096
+BATCH = 8
 
 
 def film_columns(rows: range, rng: np.random.Generator) -> dict[str, Any]:
@@ -127,10 +128,15 @@ def make_parts(folder: Path, rows: int, of: int) -> list[Path]:
     made = []
     for number in range(1, of + 1):
         partition = Partition(number=number, count=of)
-        own = partition.rows(rows)
-        inputs = {"films": len(own), "paths": paths_digest(paths[own.start : own.stop]), "anonymize_paths": False}
+        own = partition.rows(rows, BATCH)
+        inputs = {
+            "films": len(own),
+            "paths": paths_digest(paths[own.start : own.stop]),
+            "anonymize_paths": False,
+            "batch_size": BATCH,
+        }
         made.append(folder / f"part-{of}-{number}.h5")
-        make_part(made[-1], own, {**inputs, "partition": partition_inputs(partition, paths, MOST)})
+        make_part(made[-1], own, {**inputs, "partition": partition_inputs(partition, paths, MOST, BATCH)})
     return made
 
 
@@ -168,7 +174,7 @@ def main() -> None:
     lines.append("|---|---|---|---|---|---|---|---|")
     for rows in (given.rows // 2, given.rows):
         with tempfile.TemporaryDirectory() as folder:
-            own = make_parts(Path(folder), rows, max(1, min(rows // given.part, -(-rows // shard_size(rows)))))
+            own = make_parts(Path(folder), rows, max(1, rows // given.part))
             for virtual in (False, True)[: 1 + given.virtual]:
                 one = measured(own, Path(folder) / "out.h5", virtual=virtual)
                 cost = f"{one['seconds']:.1f} | {one['cpu'] / rows * 1e6:.1f} | {one['bytes'] / rows:.0f}"

@@ -73,7 +73,7 @@ def measure(rows: int) -> dict[str, float]:
     """What one run of so many rows takes, in this process."""
     paths = tuple(f"images/{row % 12:03}/{row:08}_{row:07}.png" for row in range(rows))
     found = FoundFilms(paths=tuple(sorted(paths)))
-    scoring.require_films = lambda folder: found
+    scoring.require_films = lambda folder, **options: found
     pipeline.stream_films = finalize.stream_films = stub_stream
     plugins.get_backend = lambda name: StubBackend()
     with tempfile.TemporaryDirectory() as folder:

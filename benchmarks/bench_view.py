@@ -2,8 +2,8 @@
 
     python benchmarks/bench_view.py [ROWS]
 
-Writes a scores file with random scores, 14 findings, 14 heat maps of 7 x 7 a film and 64 thumbnails, and a few synthetic
-films of 1024 x 1024 pixels. The command runs as a process of its own; times are those of a client on the same
+Writes a scores file with random scores, 14 findings, 14 heat maps of 7 x 7 a film and 64 thumbnails, and a few
+synthetic films of 1024 x 1024 pixels. The command runs as a process of its own; times are those of a client on the same
 machine, medians over 30 requests of different films or orders, so that no page comes out of a cache. Needs no model,
 no weights and no framework; about a minute.
 """

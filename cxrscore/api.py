@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cxrscore import plugins
 from cxrscore.contract import FeatureExtractor, Floats, Precision
-from cxrscore.errors import FilmWarning, InputError
+from cxrscore.errors import FilmWarning, InputError, TrackingWarning
 from cxrscore.images import DecoderPool, FilmSource, LoadedFilm, Status, as_films, count_notes, load_ahead, load_array
 from cxrscore.models.calibration import describe_probabilities
 from cxrscore.progress import Log, Progress, no_log, no_progress
@@ -599,7 +599,8 @@ def train(
         Called with each line that the command would print.
     **options
         Further options of ``cxrscore train``, with underscores: epochs=20, batch_size=8, ... ``weights`` is
-        "imagenet", "none", a name that ``cxrscore weights`` lists, or a file.
+        "imagenet", "none", a name that ``cxrscore weights`` lists, or a file. ``mlflow`` is a folder or the URI of a
+        tracking server that gets the figures of the finished run.
 
     Returns
     -------
@@ -615,7 +616,12 @@ def train(
     BackendUnavailableError
         If the backend is unknown or not installed.
     WriteError
-        If the model cannot be written.
+        If the model cannot be written, or the MLflow store cannot be used; then nothing is trained.
+
+    Warns
+    -----
+    TrackingWarning
+        If the model is written, but its run could not be logged to MLflow.
 
     Notes
     -----
@@ -644,7 +650,10 @@ def train(
     chosen = plugins.training_backend(named, log, architecture=architecture, parallel=place.world_size > 1)
     given.setdefault("size", plugins.film_size(architecture))
     given = {**given, "backend": chosen, "recipe": file, "films": films, "labels": labels, "output": output}
-    return train_model(TrainOptions(**given), progress, log, place=place)
+    result = train_model(TrainOptions(**given), progress, log, place=place)
+    if given.get("mlflow") is not None and result.mlflow_error:
+        warnings.warn(f"{result.mlflow_error}; {result.output} is written", TrackingWarning, stacklevel=2)
+    return result
 
 
 def score(

@@ -24,6 +24,10 @@ class FileFormatError(InputError):
     """A scores or model file is damaged, has another version, or does not match its metadata."""
 
 
+class OtherRunError(InputError):
+    """An output, finished or not, belongs to a run of other films, models or options."""
+
+
 class RemoteError(InputError):
     """A URL cannot be read. The message contains no user, password or query of the URL."""
 
@@ -107,6 +111,10 @@ class FilmWarning(UserWarning):
     """Films were scored with a note on how they were read that a user must know, such as a guessed grey range."""
 
 
+class TrackingWarning(UserWarning):
+    """A model was trained and written, but its run could not be logged to MLflow."""
+
+
 class WorkerError(CxrscoreError):
     """Worker processes died repeatedly on the same item, or one failed because of a bug."""
 
@@ -115,6 +123,10 @@ class WriteError(CxrscoreError):
     """An output could not be written. No incomplete file is left."""
 
     exit_code = 74
+
+
+class LockLostError(WriteError):
+    """The lock of a watch is not in its output folder any more, so another watch could use the folder, too."""
 
 
 class OtherProcessError(CxrscoreError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import CamParts, Explainer, Floats, Model, Predict, SupportsHeatmaps
+from cxrscore.contract import Array, CamParts, Explainer, Floats, Model, Predict, SupportsHeatmaps
 from cxrscore.errors import InputError
 from cxrscore.types import finite_rows
 
@@ -107,13 +107,20 @@ def occlusion(predict: Predict, films: Floats, findings: Sequence[int]) -> Float
 
 def enlarge(values: Floats, side: int) -> Floats:
     """Linear interpolation of [h,w] to [side,side]; cells are areas, so the outer half cells are constant."""
-    rows, columns = (_linear(length, side) for length in values.shape)
-    return np.asarray(rows @ values @ columns.T, dtype=np.float32)
+    centres = (np.arange(side) + 0.5) / side
+    return interpolate(values, centres, centres)
 
 
-def _linear(length: int, side: int) -> Floats:
-    """The matrix float32 [side,length] of linear interpolation between cell centres."""
-    place = np.clip((np.arange(side) + 0.5) * length / side - 0.5, 0, length - 1)
+def interpolate(values: Floats, rows: Array, columns: Array) -> Floats:
+    """Linear interpolation of a map [h,w] to float32 [R,C], at rows [R] and columns [C] given as fractions of its
+    height and width; as in enlarge()."""
+    down, across = (_linear(length, places) for length, places in zip(values.shape, (rows, columns), strict=True))
+    return np.asarray(down @ values @ across.T, dtype=np.float32)
+
+
+def _linear(length: int, fractions: Array) -> Floats:
+    """The matrix float32 [n,length] of linear interpolation between cell centres."""
+    place = np.clip(fractions * length - 0.5, 0, length - 1)
     distance = np.abs(place[:, None] - np.arange(length))
     return np.asarray(np.maximum(1 - distance, 0), dtype=np.float32)
 

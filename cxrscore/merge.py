@@ -1,4 +1,4 @@
-"""Merge the partial scores files of a run: ``cxrscore merge``."""
+"""Merge the partial scores files of a run, or finished scores files of different films: ``cxrscore merge``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cxrscore.io.outputs import OutputKind, check_output
 from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.labels.public_sets import merged_not_held_out
+from cxrscore.option_values import check_word
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import (
     PathOrUrl,
@@ -32,11 +33,22 @@ from cxrscore.remote import (
     upload,
 )
 from cxrscore.scorefile import read_file_provenance
+from cxrscore.scorefile.join import (
+    KEEPS,
+    FinishedFile,
+    Join,
+    Keep,
+    joined_blocks,
+    joined_header,
+    plan_join,
+    read_finished,
+)
+from cxrscore.scorefile.manifest import fingerprint_of
 from cxrscore.scorefile.merge import check_no_duplicates, check_parts_match, merged_blocks, merged_header
 from cxrscore.scorefile.partial_file import PartialScoresFile, read_part
 from cxrscore.scorefile.partition import describe_partition
 from cxrscore.scorefile.virtual import part_files, read_virtual, write_virtual
-from cxrscore.scorefile.writing import write_scores
+from cxrscore.scorefile.writing import RowBlock, write_scores
 
 SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 
@@ -55,6 +67,9 @@ class MergeOptions:
         The output refers to the partial files and contains no rows.
     overwrite
         Replace an output of another run. One of the same run is always replaced.
+    keep
+        For finished scores files: what becomes of a film that is in several of them. "error", or "last": the row of
+        the file that was finished last stays.
     command
         Command line, for the provenance.
     """
@@ -63,9 +78,11 @@ class MergeOptions:
     output: PathOrUrl
     virtual: bool = False
     overwrite: bool = False
+    keep: Keep = "error"
     command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_word(self.keep, "keep", KEEPS)
         object.__setattr__(self, "partial_files", locations(self.partial_files, "partial_files"))
         convert_paths(self, anywhere=["output"])
 
@@ -73,7 +90,7 @@ class MergeOptions:
 @dataclass(frozen=True, kw_only=True)
 class MergeResult:
     """Result of a merge. ``run`` is the fingerprint of the complete run, ``failed`` the number of its films without
-    scores."""
+    scores, ``dropped`` the number of rows of finished files that a later file has, too."""
 
     output: PathOrUrl
     merged_files: int
@@ -82,12 +99,14 @@ class MergeResult:
     run: str
     virtual: bool
     seconds: float
+    dropped: int = 0
 
 
 def merge_scores(options: MergeOptions, progress: Progress = no_progress) -> MergeResult:
-    """Merge the partial scores files of a run into one scores file.
+    """Merge the partial scores files of a run, or finished scores files of different films, into one scores file.
 
-    The result equals the file of a single process, except for its provenance.
+    The result equals the file of a single process, except for its provenance. Finished files must be of the same models
+    and options; if several have numbers of patients, the result has none.
 
     Parameters
     ----------
@@ -104,7 +123,8 @@ def merge_scores(options: MergeOptions, progress: Progress = no_progress) -> Mer
     Raises
     ------
     InputError
-        Unless the partial files belong to one run, each partition exactly once.
+        Unless the partial files belong to one run, each partition exactly once, or the finished files are of the same
+        models and options and, with keep "error", have no film in common.
     FileFormatError
         If a partial file is damaged.
     WriteError
@@ -139,6 +159,10 @@ def _uploaded(
 def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress: Progress) -> MergeResult:
     started = time.monotonic()
     check_output(output, SCORES, inputs=paths, overwrite=options.overwrite)
+    if _are_finished(paths):
+        return _joined(paths, output, options, progress)
+    if options.keep != "error":
+        raise InputError("keep is for finished scores files: partial files of one run have no film in common")
     parts = _read(paths, progress)
     _check_same_run(output, parts[0].run, overwrite=options.overwrite)
     make_folder(output.parent)
@@ -152,6 +176,51 @@ def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress
         run=parts[0].run,
         virtual=options.virtual,
         seconds=time.monotonic() - started,
+    )
+
+
+def _are_finished(paths: Sequence[Path]) -> bool:
+    """Whether several files are all finished scores files, none of them partial."""
+    try:
+        return len(paths) > 1 and all("partition" not in read_file_provenance(path).inputs for path in paths)
+    except InputError:  # as a partial file it is refused with better advice
+        return False
+
+
+def _joined(paths: Sequence[Path], output: Path, options: MergeOptions, progress: Progress) -> MergeResult:
+    started = time.monotonic()
+    if options.virtual:
+        raise InputError("a virtual file refers to partial files; join finished scores files without --virtual")
+    check_no_duplicates(paths)
+    files: list[FinishedFile] = []
+    for done, path in enumerate(paths):
+        progress("looking at files", done, len(paths))
+        files.append(read_finished(path))
+    join = plan_join(files, options.keep)
+    run = fingerprint_of(join.inputs)
+    _check_same_run(output, run, overwrite=options.overwrite)
+    names = {copy: where.name for copy, where in zip(paths, options.partial_files, strict=True)}
+    frame = joined_header(join, joined_provenance(join, options.command, names))
+    total = len(join.row)
+
+    def counted() -> Iterator[RowBlock]:
+        for block in joined_blocks(join):
+            yield block
+            if rows := block.places.get("films/path"):
+                progress("merging", rows.stop, total)
+
+    make_folder(output.parent)
+    with file_lock(output.with_name(f"{output.name}.lock")), _replacing(output) as place:
+        write_scores(place, frame, counted())
+    return MergeResult(
+        output=output,
+        merged_files=len(files),
+        films=total,
+        failed=sum(map(join.failed, range(len(files)))),
+        run=run,
+        virtual=False,
+        seconds=time.monotonic() - started,
+        dropped=join.dropped,
     )
 
 
@@ -231,8 +300,38 @@ def merged_provenance(
 
     names  of the parts, if their paths are those of copies
     """
-    documents = [part.provenance for part in parts]
     private = parts[0].inputs.get("anonymize_paths") is True
+    return {
+        **_merged_documents([part.provenance for part in parts], private, command),
+        "partial_files": [
+            _part_provenance(part, private, (names or {}).get(part.path, part.path.name)) for part in parts
+        ],
+        "warnings": _warnings(parts),
+    }
+
+
+def joined_provenance(join: Join, command: Sequence[str], names: Mapping[Path, str]) -> dict[str, Any]:
+    """Provenance of joined files; ``names`` as for merged_provenance."""
+    documents = [file.provenance for file in join.files]
+    private, failed = join.files[0].private, [join.failed(number) for number in range(len(join.files))]
+    own = _merged_documents(documents, private, command)
+    counts = {"total": len(join.row), "scored": len(join.row) - sum(failed), "failed": sum(failed)}
+    texts = dict.fromkeys(text for one in documents for text in one.get("warnings", ()))
+    notes = ["Patients are unknown: their numbers in the joined files do not tell which of them are the same."]
+    files = [
+        _file_provenance(file.provenance, private, names[file.path], file.fingerprint, len(file.paths), bad)
+        for file, bad in zip(join.files, failed, strict=True)
+    ]
+    return {
+        **own,
+        "films": {**own["films"], **counts},
+        "partial_files": files,
+        "warnings": [*texts, *notes[: int(join.hides_patients)]],
+    }
+
+
+def _merged_documents(documents: Sequence[Any], private: bool, command: Sequence[str]) -> dict[str, Any]:
+    """Provenance of merged files but for what is said of each of them."""
     seconds = [one.get("seconds") or 0.0 for one in documents]
     films = sum(span * (one.get("films_per_second") or 0.0) for one, span in zip(documents, seconds, strict=True))
     public = merged_not_held_out(documents)
@@ -249,10 +348,6 @@ def merged_provenance(
         "films": _films(documents),
         "labels": _labels(documents),
         "partition": None,
-        "partial_files": [
-            _part_provenance(part, private, (names or {}).get(part.path, part.path.name)) for part in parts
-        ],
-        "warnings": _warnings(parts),
     }
 
 
@@ -282,14 +377,19 @@ def _labels(documents: Sequence[Any]) -> dict[str, Any] | None:
 
 
 def _part_provenance(part: PartialScoresFile, private: bool, name: str) -> dict[str, Any]:
-    own = part.provenance
+    own = _file_provenance(part.provenance, private, name, part.fingerprint, len(part.rows), part.failed)
+    return {**own, "partition": str(part.partition)}
+
+
+def _file_provenance(
+    own: Mapping[str, Any], private: bool, name: str, fingerprint: str, films: int, failed: int
+) -> dict[str, Any]:
     keys = ("created", "seconds", "films_per_second", "machine", "command")
     return {
         "file": "" if private else unicode_text(name),
-        "partition": str(part.partition),
-        "fingerprint": part.fingerprint,
-        "films": len(part.rows),
-        "failed": part.failed,
+        "fingerprint": fingerprint,
+        "films": films,
+        "failed": failed,
         **{key: own[key] for key in keys if key in own},
     }
 

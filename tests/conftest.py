@@ -36,3 +36,21 @@ def shared() -> Path:
     if not (folder / "data" / "nih442").is_dir():
         pytest.skip(f"no real films at {folder}: set CXRSCORE_SHARED to run this test")
     return folder
+
+
+@pytest.fixture(scope="session")
+def orthanc():
+    """A PACS without passwords, one for all tests of a process: a test clears it, or asks for its own studies only."""
+    from orthanc import running_orthanc
+
+    with running_orthanc() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def orthanc_with_login():
+    """The same with basic authentication: see its ``login``."""
+    from orthanc import running_orthanc
+
+    with running_orthanc(("reader", "canary-password")) as server:
+        yield server

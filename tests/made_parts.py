@@ -53,7 +53,7 @@ def made_whole(output: Path, films: int, **changed: Any) -> Path:
 def made_part(
     output: Path, films: int, partition: Partition, *, told: Mapping[str, Any] | None = None, **changed: Any
 ) -> Path:
-    """The file of a partition that has films.
+    """The file of a partition.
 
     told     replaces keys of its provenance
     changed  replaces keys of its inputs
@@ -62,10 +62,10 @@ def made_part(
 
 
 def made_parts(folder: Path, films: int, of: int) -> list[Path]:
-    """The files of all partitions that have films."""
+    """The files of all partitions."""
     folder.mkdir(exist_ok=True)
     partitions = [Partition(number=number, count=of) for number in range(1, of + 1)]
-    return [made_part(folder / f"part-{one.number}.h5", films, one) for one in partitions if one.rows(films)]
+    return [made_part(folder / f"part-{one.number}.h5", films, one) for one in partitions]
 
 
 def merged(parts: list[Path], output: Path, **options: Any) -> MergeResult:
@@ -79,10 +79,11 @@ def _made(
     changed: Mapping[str, Any],
     told: Mapping[str, Any] | None = None,
 ) -> Path:
-    paths, rows = paths_of(films), partition.rows(films) if partition else range(films)
     inputs = {**GIVEN, **changed}
+    batch = inputs["batch_size"]
+    paths, rows = paths_of(films), partition.rows(films, batch) if partition else range(films)
     if partition:
-        inputs["partition"] = partition_inputs(partition, paths, MOST)
+        inputs["partition"] = partition_inputs(partition, paths, MOST, batch)
     run = open_run(output, paths[rows.start : rows.stop], FINDINGS, inputs)
     made = []
     for number, own in enumerate(run.shards):
@@ -90,7 +91,10 @@ def _made(
         maps = dataclasses.replace(shard.heat_maps, film=shard.heat_maps.film - np.int32(rows.start))
         made.append(dataclasses.replace(shard, heat_maps=maps))
         run.write(number, made[-1])
-    row, prob = np.arange(rows.start, rows.stop), np.concatenate([shard.prob for shard in made])
+    row, prob = (
+        np.arange(rows.start, rows.stop),
+        np.concatenate([np.zeros((0, len(FINDINGS)), np.float32), *(shard.prob for shard in made)]),
+    )
     truth = made_truth(films)[rows.start : rows.stop]
     split = (row % 4).astype(np.uint8)
     found = scored_films(prob, truth, split, rows.start)

@@ -1,6 +1,7 @@
-"""Servers on the loopback for tests of what lies elsewhere: a web server that fails if told to, and a stand-in for S3.
+"""Servers on the loopback for tests of what lies elsewhere: a web server that fails if told to, and stand-ins for S3
+and for a PACS.
 
-Neither says anything of real clouds: what is tested is what the client does with these answers.
+None says anything of real clouds or PACS: what is tested is what the client does with these answers.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import json
 import socket
 import threading
 from collections import Counter
@@ -21,7 +23,7 @@ from xml.sax.saxutils import escape
 
 
 class Server(ThreadingHTTPServer):
-    """Any of the two: ``faults`` maps the end of a path, or of "METHOD path", to what goes wrong there. Counts what was
+    """Any of them: ``faults`` maps the end of a path, or of "METHOD path", to what goes wrong there. Counts what was
     asked, and what with which headers."""
 
     daemon_threads = True
@@ -293,3 +295,80 @@ class _Objects(_Failing, BaseHTTPRequestHandler):
         if not self.fails():
             self.server.uploads.pop(parse_qs(urlsplit(self.path).query).get("uploadId", [""])[0], None)
             self.reply(204, b"", {})
+
+
+class Pacs(Server):
+    """As much of DICOMweb as a client needs that searches and retrieves; its root is /dicom-web.
+
+    films    DICOM files by "STUDY/SERIES/INSTANCE"
+    stated   further attributes of these in DICOM JSON, by the same keys
+    login    the Authorization header that it asks for; "" for none
+    paging   whether it follows "both" limit and offset, the "limit" alone, or "none"
+    closed   whether multipart bodies end with their closing boundary
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_Pacs)
+        self.films: dict[str, bytes] = {}
+        self.stated: dict[str, dict[str, str]] = {}
+        self.login, self.paging, self.closed = "", "both", True
+        self.queries: list[dict[str, list[str]]] = []
+
+    @property
+    def dicomweb(self) -> str:
+        return f"dicomweb+{self.url}/dicom-web"
+
+
+def pacs():
+    """A running stand-in for a PACS, empty."""
+    return running(Pacs())
+
+
+class _Pacs(_Failing, BaseHTTPRequestHandler):
+    """Further faults: "html" (a page), "type" (a picture), "odd" (JSON of another form), "other" (another film)."""
+
+    server: Pacs
+
+    def reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        closing = {"Connection": "close"} if self.close_connection else {}
+        super().reply(status, body, {**headers, **closing})
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        fault = self.server.faults.get(path.rpartition("/")[2])
+        odd = {"html": ("text/html", b"<html>Welcome</html>"), "type": ("image/png", b"x"), "odd": ("", b'{"a": [1]}')}
+        if isinstance(fault, str) and fault in odd:
+            self.reply(200, odd[fault][1], {"Content-Type": odd[fault][0]})
+        elif self.server.login and self.headers.get("Authorization") != self.server.login:
+            self.reply(401, b"", {})
+        elif fault != "other" and self.fails():
+            pass
+        elif path == "/dicom-web/instances":
+            self._search(parse_qs(urlsplit(self.path).query))
+        else:
+            _, study, _, series, _, instance = path.removeprefix("/dicom-web/").split("/")
+            found = self.server.films.get(f"{study}/{series}/{instance}")
+            self._retrieve(b"another film" if fault == "other" else found)
+
+    def _search(self, query: dict[str, list[str]]) -> None:
+        self.server.queries.append(query)
+        keys = sorted(self.server.films)
+        limit, offset = int(query["limit"][0]), int(query["offset"][0])
+        first = offset if self.server.paging == "both" else 0
+        last = None if self.server.paging == "none" else first + limit
+        found = [self._stated(key) for key in keys[first:last]]
+        self.reply(200, json.dumps(found).encode(), {"Content-Type": "application/dicom+json"})
+
+    def _stated(self, key: str) -> dict[str, object]:
+        uids = dict(zip(("0020000D", "0020000E", "00080018"), key.split("/"), strict=True))
+        values = {**uids, "00080060": "DX", "00080016": "1.2.840.10008.5.1.4.1.1.1", **self.server.stated.get(key, {})}
+        return {tag: {"vr": "UI", "Value": [value]} if value else {"vr": "UI"} for tag, value in values.items()}
+
+    def _retrieve(self, film: bytes | None) -> None:
+        if film is None:
+            self.reply(404, b"", {})
+            return
+        end = b"\r\n--limit--\r\n" if self.server.closed else b""
+        body = b"--limit\r\nContent-Type: application/dicom\r\n\r\n" + film + end
+        kind = 'multipart/related; type="application/dicom"; boundary=limit'
+        self.reply(200, body[: len(body) // 2] if self.half else body, {"Content-Type": kind})

@@ -32,6 +32,7 @@ from cxrscore.cli.show import show
 from cxrscore.cli.train import train
 from cxrscore.cli.verify import verify
 from cxrscore.cli.view import view
+from cxrscore.cli.watch import watch
 from cxrscore.cli.weights import weights
 from cxrscore.escape_control_chars import escape_control_characters
 
@@ -107,8 +108,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    *(demo, train, weights, import_file, quantize, score, merge, report, view, queue, marks, show, export, paper),
-    *(verify, plugins, check),
+    *(demo, train, weights, import_file, quantize, score, watch, merge, report, view, queue, marks, show, export),
+    *(paper, verify, plugins, check),
 )
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -10,12 +10,15 @@ import click
 from cxrscore.cli.common import (
     COMMA_SEPARATED,
     FILE,
+    FOLDER,
+    Bar,
     handle_errors,
     json_option,
     overwrite_option,
     print_json,
     print_line,
     quiet_option,
+    workers_option,
 )
 
 
@@ -46,6 +49,13 @@ from cxrscore.cli.common import (
     help="Table of `cxrscore queue`: only its films count, and of a random or enriched queue the label table has their "
     "weights, for train --weight-column weight.",
 )
+@click.option(
+    "--films",
+    type=FOLDER,
+    help="Name the films by where they lie in this folder, found by their bytes: after they were moved or renamed, and "
+    "for marks on a scores file with anonymized paths. [default: the path below the folder that was scored]",
+)
+@workers_option
 @overwrite_option
 @json_option
 @quiet_option
@@ -60,7 +70,9 @@ def marks(marks_file: Path, *, as_json: bool, quiet: bool, **options: Any) -> No
     """
     from cxrscore.reading import MarksOptions, describe_agreement, describe_prevalence, export_marks
 
-    result = export_marks(MarksOptions(marks=marks_file, **options))
+    bar = Bar(quiet)
+    result = export_marks(MarksOptions(marks=marks_file, **options), bar)
+    bar.close()
     readers = ", ".join(f"{name} {count:,}" for name, count in result.readers.items())
     print_line(f"{result.films:,} films with marks, by reader: {readers}; consensus: {result.consensus}", quiet)
     print_line(
@@ -70,6 +82,8 @@ def marks(marks_file: Path, *, as_json: bool, quiet: bool, **options: Any) -> No
     )
     for finding, counts in result.findings.items():
         print_line(f"{finding}: {', '.join(f'{word} {count:,}' for word, count in counts.items() if count)}", quiet)
+    if result.elsewhere:
+        print_line(f"{result.elsewhere:,} marked films are not in {options['films']}", quiet)
     if result.without:
         print_line(f"left out, because no film has a label: {', '.join(result.without)}", quiet)
     for record in result.agreement:

@@ -30,8 +30,10 @@ from cxrscore.cli.common import (
     model_file,
     patient_column_option,
     print_failures,
+    print_json,
     print_line,
     print_result,
+    print_text,
     processes_option,
     quiet_option,
     score_precision_option,
@@ -50,8 +52,19 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=FILE_OR_URL,
-    required=True,
-    help="Scores file to write (HDF5): a path, or a URL to upload it to.",
+    help="Scores file to write (HDF5): a path, or a URL to upload it to. Required except with --dry-run.",
+)
+@click.option(
+    "--query",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Condition that chooses the films of a PACS: a DICOM keyword or a tag of 8 digits, and a value, such as "
+    "StudyDate=20260101-20260131. Repeat for more; all must hold.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only count the films by kind, modality and view. Reads no model and writes nothing.",
 )
 @click.option(
     "-m",
@@ -152,15 +165,20 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 @handle_errors
-def score(*, shard: str | None, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
+def score(*, shard: str | None, as_json: bool, quiet: bool, verbose: bool, dry_run: bool, **options: Any) -> int:
     """Score every film in FILMS and its subfolders. Rerun the same command to resume an interrupted run.
 
-    FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. Files are PNG, JPEG or DICOM by their
+    FILMS is a folder, a URL such as s3://bucket/films or https://host/films/, or a PACS such as
+    dicomweb+https://host/dicom-web/?Modality=DX. Files are PNG, JPEG or DICOM by their
     first bytes, whatever their names; zip archives are read, too. Files that are no films are counted by kind.
 
     If the output is finished and films, models and options are identical, nothing is computed again. If only the labels
     changed, they are joined again.
     """
+    if dry_run:
+        return _count(options, as_json, quiet)
+    if options["output"] is None:
+        raise click.UsageError("Missing option '-o' / '--output'.")
     from cxrscore.scoring import ScoreOptions, score_films
 
     bar = Bar(quiet)
@@ -170,6 +188,23 @@ def score(*, shard: str | None, as_json: bool, quiet: bool, verbose: bool, **opt
     if as_json:
         print_result(result)
     return EXIT_SOME_FAILED if result.failed or result.unreadable_paths or result.film_list_changed else 0
+
+
+def _count(options: dict[str, Any], as_json: bool, quiet: bool) -> int:
+    """The dry run."""
+    from cxrscore.scoring.dry_run import count_films, other_files_sentence
+
+    names = ("films", "query", "any_modality", "anonymize_paths", "workers")
+    counts = count_films(**{name: options[name] for name in names}, progress=Bar(quiet))
+    for text in counts.unreadable_paths:
+        print_line(f"films may be missing: {text}", quiet)
+    if others := other_files_sentence(counts):
+        print_line(others, quiet)
+    if as_json:
+        print_json({**vars(counts), "counts": [vars(one) for one in counts.counts]})
+    else:
+        print_text("\n".join(counts.lines()))
+    return EXIT_SOME_FAILED if counts.unreadable_paths else 0
 
 
 def _parse_partition(text: str | None) -> Partition | None:
@@ -195,8 +230,6 @@ def _print_summary(result: ScoreResult, quiet: bool, verbose: bool) -> None:
         print_line(f"films may be missing: {more:,} more could not be read; -v names them", quiet)
     if others := OtherFiles.from_record(result.other_files).sentence():
         print_line(others, quiet)
-    if not result.output_written:
-        return
     of = f" of partition {result.partition}" if result.partition else ""
     done = f"{result.scored} of {result.n_films} films{of} scored by backend {result.backend}"
     print_line(f"{done} in {result.seconds:.0f} s", quiet)

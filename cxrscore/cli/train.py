@@ -23,6 +23,9 @@ from cxrscore.cli.train_options import (
     process_options,
     run_options,
 )
+from cxrscore.errors import WriteError
+
+LOG_LATER = "Rerun the same command with --resume to log it: trained epochs and features are kept."
 
 
 @click.command(cls=SectionedCommand, short_help="Train a model on a folder of films.")
@@ -37,7 +40,7 @@ from cxrscore.cli.train_options import (
 @machine_options
 @process_options
 @handle_errors
-def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) -> None:
+def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) -> int:
     """Train a model on the folder FILMS (default: films) and its label table. Files are PNG, JPEG or DICOM by their
     first bytes, whatever their names; zip archives are read, too.
 
@@ -74,6 +77,11 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     print_line(f"wrote {result.output} and {result.run_folder}/", quiet)
     if as_json and place.rank == 0:
         print_result(result)
+    if not result.mlflow_error:
+        return 0
+    if place.rank == 0:  # also with --quiet: it is an error
+        print_line(f"cxrscore: {result.mlflow_error}. The model is written. {LOG_LATER}")
+    return WriteError.exit_code
 
 
 def _use_defaults_of_weights(options: dict[str, Any]) -> None:

@@ -74,6 +74,12 @@ run_options = section(
         show_default=True,
         help="Random seed of the split, the folds, the film order, the augmentation and the initial weights.",
     ),
+    click.option(
+        "--mlflow",
+        metavar="FOLDER|URI",
+        help="Log options, figures, model file and curves of the finished run to MLflow: a folder, or the URI of a "
+        "tracking server. Needs the extra mlflow. [default: nothing is logged]",
+    ),
     overwrite_option,
     json_option,
     quiet_option,

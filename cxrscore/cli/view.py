@@ -14,6 +14,8 @@ from cxrscore.cli.common import (
     PATH_OR_URL,
     complete_plugins,
     handle_errors,
+    json_option,
+    print_json,
     print_line,
     print_text,
     quiet_option,
@@ -73,6 +75,7 @@ from cxrscore.remote.url import PathOrUrl
     help="Serve other machines without encryption: whoever reads the network sees films and the address.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each request, without addresses.")
+@json_option
 @quiet_option
 @handle_errors
 def view(
@@ -80,6 +83,7 @@ def view(
     scores: tuple[PathOrUrl, ...],
     no_browser: bool,
     verbose: bool,
+    as_json: bool,
     quiet: bool,
     model: tuple[Path, ...],
     **options: Any,
@@ -95,7 +99,7 @@ def view(
     with tempfile.TemporaryDirectory(prefix="cxrscore-") as folder:
 
         def ready(address: str) -> None:
-            print_text(address)
+            print_json({"address": address}) if as_json else print_text(address)
             print_line("Open this address in a browser of this machine. Ctrl-C ends the server.", quiet)
             if not no_browser:
                 open_browser(address, Path(folder))

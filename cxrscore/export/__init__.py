@@ -1,4 +1,4 @@
-"""Export of scores as CSV, JSON, Parquet and DICOM structured reports, and of models as ONNX."""
+"""Export of scores as CSV, JSON, Parquet, DICOM objects and FHIR, and of models as ONNX."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 from cxrscore.errors import InputError
 from cxrscore.export.codes import FindingCode, finding_code
 from cxrscore.export.csv_file import csv_pieces, is_plain_csv
+from cxrscore.export.dicom.writer import write_objects
+from cxrscore.export.fhir.writer import write_bundles
 from cxrscore.export.json_file import FORMAT, json_pieces
 from cxrscore.export.onnx_model import OnnxOptions, OnnxResult, export_onnx, onnx_bytes
-from cxrscore.export.options import KINDS, ExportOptions, ExportResult
+from cxrscore.export.options import DICOM, KINDS, ExportOptions, ExportResult
 from cxrscore.export.parquet import is_own_parquet, parquet_bytes
-from cxrscore.export.reports import write_reports
 from cxrscore.images import Status
 from cxrscore.io import atomic_write
 from cxrscore.io.atomic import cannot_write, write_all
@@ -47,7 +48,7 @@ __all__ = [
 
 
 def export_scores(scores: Scores, options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
-    """Exports scores to a file (CSV, JSON or Parquet), or to a folder of DICOM structured reports.
+    """Exports scores to a file (CSV, JSON or Parquet), a folder (DICOM, FHIR) or an archive (DICOM).
 
     Each file is written atomically.
 
@@ -58,7 +59,7 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = n
     options : ExportOptions
         Format, output and settings of the export.
     progress : callable, optional
-        Called with a text, the number of written reports and their total.
+        Called with a text, the number of films that are done and their total.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = n
         If options contradict each other or do not fit the scores, the output must not be replaced, or a package is
         missing.
     WriteError
-        If a file cannot be written.
+        If a file cannot be written, or the archive cannot be reached.
 
     Examples
     --------
@@ -79,9 +80,12 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = n
     >>> cxrscore.export_scores(scores, cxrscore.ExportOptions(output="out.csv")).films  # doctest: +SKIP
     440
     """
-    kind, output = options.chosen_kind(), options.output
-    if kind == "dicom-sr":
-        return write_reports(scores, options, progress)
+    kind = options.chosen_kind()
+    if kind in DICOM:
+        return write_objects(scores, options, progress)
+    if kind == "fhir":
+        return write_bundles(scores, options, progress)
+    output = options.place()
     check_output(output, EXPORTS[kind], inputs=options.inputs, overwrite=options.overwrite)
     _write(output, export_pieces(scores, options))
     return ExportResult(
@@ -94,7 +98,7 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = n
 
 
 def export_pieces(scores: Scores, options: ExportOptions) -> Iterator[bytes]:
-    """The bytes of an export that is one file. InputError as export_scores, and for dicom-sr."""
+    """The bytes of an export that is one file. InputError as export_scores, and for DICOM objects."""
     kind = options.chosen_kind()
     if kind == "csv":
         return csv_pieces(scores, layout=options.layout, every=options.every_column)
@@ -102,7 +106,7 @@ def export_pieces(scores: Scores, options: ExportOptions) -> Iterator[bytes]:
         return json_pieces(scores)
     if kind == "parquet":
         return iter([parquet_bytes(scores)])
-    raise InputError("DICOM reports are one file per film: name a folder with --output")
+    raise InputError(f"the format {kind} is many files: name a folder with --output")
 
 
 def _write(path: Path, pieces: Iterator[bytes]) -> None:

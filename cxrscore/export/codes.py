@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 LOCAL = "99CXRSCORE"
 """Designator of the private scheme of cxrscore; PS3.16 8.2 requires the prefix 99."""
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/. -]{0,15}")
-"""Valid Code Values: SH, at most 16 characters."""
+_PLAIN = re.compile(r"(?!.*  )[A-Za-z0-9][A-Za-z0-9_/. -]{0,15}")
+"""Valid Code Values: SH, at most 16 characters; FHIR has no code with two blanks in a row."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import cxrscore
 from cxrscore.errors import RemoteError, RemoteTooLargeError
 from cxrscore.images.archive import read_member, split_path
 from cxrscore.images.codecs import check_jpeg_strictly, cv2
-from cxrscore.images.dicom import open_dicom
+from cxrscore.images.dicom import HEADER_BYTES, dicom_modality_and_view, open_dicom
 from cxrscore.images.file_signatures import (
     REST_IGNORED,
     SIGNATURE_BYTES,
@@ -56,6 +56,36 @@ def read_film(path: PathOrUrl, *, any_modality: bool = False) -> Film:
     except OSError as error:
         return Film(status=Status.UNREADABLE, message=f"cannot be read: {error.strerror}")
     return decode_film(data, any_modality=any_modality)
+
+
+def read_header(path: PathOrUrl) -> Film:
+    """A film without pixels and digest: its kind and, of a DICOM film, its modality and view, from its first bytes.
+    Never raises for an unusable film: its status and message say why there is no more."""
+    try:
+        data = _first_bytes(path)
+    except FilmError as error:
+        return Film(status=error.status, message=str(error))
+    except OSError as error:
+        return Film(status=Status.UNREADABLE, message=f"cannot be read: {error.strerror}")
+    film = Film(status=Status.OK, kind=detect_format(data[:SIGNATURE_BYTES]))
+    if film.kind != "dicom":
+        return film
+    try:
+        modality, view = dicom_modality_and_view(data)
+    except FilmError as error:
+        return replace(film, status=error.status, message=str(error))
+    return replace(film, modality=modality, view=view)
+
+
+def _first_bytes(path: PathOrUrl) -> bytes:
+    """The first bytes of a film on disk or of a remote one; of a member of an archive all."""
+    if isinstance(path, RemotePath):
+        return _received(path, first=HEADER_BYTES)
+    file_path, member = split_path(path)
+    if member:
+        return _read(path)
+    with open_regular(file_path) as file:
+        return file.read(HEADER_BYTES)
 
 
 @functools.cache
@@ -123,9 +153,9 @@ def _read(path: PathOrUrl) -> bytes:
     return data
 
 
-def _received(path: RemotePath) -> bytes:
+def _received(path: RemotePath, first: int | None = None) -> bytes:
     try:
-        return read_remote(path, MAX_BYTES)
+        return read_remote(path, MAX_BYTES, first=first)
     except RemoteTooLargeError as error:
         raise FilmError(Status.TOO_LARGE, error.reason) from None
     except RemoteError as error:

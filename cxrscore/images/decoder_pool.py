@@ -193,6 +193,10 @@ class DecoderPool:
         """Same as decode.load_whole_film, with the same statuses as prepare."""
         return self._answer({"longest": longest, "any_modality": self._order["any_modality"]}, path)
 
+    def read_header(self, path: PathOrUrl) -> Film:
+        """Same as decode.read_header, with the same statuses as prepare."""
+        return self._answer({"header_only": True}, path).film
+
     def _answer(self, order: dict[str, Any], path: PathOrUrl) -> LoadedFilm:
         self._watch.start()
         decoder = self._idle.get()

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
-from cxrscore.images.dicom_display import displayed
+from cxrscore.images.dicom_display import Display, display_of, displayed
 from cxrscore.images.dicom_pixels import DEFLATED, EXPLICIT_LITTLE, INSTALL, layout_of, module, stored_values
 from cxrscore.images.dicom_selection import MODALITIES_WITHOUT_IMAGES, check_chest, check_pixels
 from cxrscore.images.film import MAX_BYTES, FilmError, Header, Pixels, Status, check_sides
@@ -31,6 +31,8 @@ _TAGS = (
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL"),
 )
+HEADER_BYTES = 1 << 20
+"""Number of bytes at the start of a file in which modality and view are looked for."""
 # PS3.3 C.7.3.1.1.1, those that a folder of films may contain.
 _MODALITIES = MODALITIES_WITHOUT_IMAGES.union(
     ("CR", "DX", "RG", "CT", "MR", "US", "NM", "PT", "XA", "RF", "MG", "IO", "PX", "BMD", "BI", "DG", "ES", "GM"),
@@ -59,17 +61,43 @@ def open_dicom(data: bytes, *, any_modality: bool) -> tuple[Header, Callable[[],
     uint8 where the film has plain 8-bit values, else uint16 over the window or the range of the stored bits.
     Both raise FilmError and nothing else.
     """
+    _silence_pydicom()
+    with _pydicom_reported_damage():
+        dataset, header = _read(data)
+    return header, lambda: _decode(dataset, header, any_modality=any_modality)
+
+
+def dicom_modality_and_view(data: bytes) -> tuple[str, str]:
+    """Modality and View Position from the first bytes of a DICOM file, at least HEADER_BYTES of them unless it is
+    shorter; "" for what is missing or no usual term. FilmError if they cannot be read."""
     pydicom = module("pydicom")
     _silence_pydicom()
     with _pydicom_reported_damage():
-        dataset = pydicom.dcmread(BytesIO(_inflated(data)), force=True, specific_tags=list(_TAGS))
-        header = Header(
-            width=int(dataset.get("Columns") or 0),
-            height=int(dataset.get("Rows") or 0),
-            modality=_if_known(dataset.get("Modality"), _MODALITIES),
-            view=_if_known(dataset.get("ViewPosition"), _VIEWS),
-        )
-    return header, lambda: _decode(dataset, header, any_modality=any_modality)
+        start = BytesIO(_inflated(data[:HEADER_BYTES], whole=False))
+        names = ["Modality", "ViewPosition"]
+        dataset = pydicom.dcmread(start, force=True, specific_tags=names, stop_before_pixels=True)
+        return known_modality(dataset.get("Modality")), known_view(dataset.get("ViewPosition"))
+
+
+def dicom_display(data: bytes) -> Display:
+    """How open_dicom() displays the film, for a presentation state of it. Raises FilmError and nothing else."""
+    _silence_pydicom()
+    with _pydicom_reported_damage():
+        dataset, header = _read(data)
+        check_pixels(dataset, header.modality)
+        check_sides(header)
+        return display_of(stored_values(dataset, layout_of(dataset), header), dataset)
+
+
+def _read(data: bytes) -> tuple[Any, Header]:
+    dataset = module("pydicom").dcmread(BytesIO(_inflated(data)), force=True, specific_tags=list(_TAGS))
+    header = Header(
+        width=int(dataset.get("Columns") or 0),
+        height=int(dataset.get("Rows") or 0),
+        modality=known_modality(dataset.get("Modality")),
+        view=known_view(dataset.get("ViewPosition")),
+    )
+    return dataset, header
 
 
 def _decode(dataset: Any, header: Header, *, any_modality: bool) -> tuple[Pixels, str]:
@@ -82,8 +110,9 @@ def _decode(dataset: Any, header: Header, *, any_modality: bool) -> tuple[Pixels
         return displayed(stored_values(dataset, layout, header), dataset)
 
 
-def _inflated(data: bytes) -> bytes:
-    """The file with its data set inflated if its transfer syntax is the deflated one; else the file as it is.
+def _inflated(data: bytes, *, whole: bool = True) -> bytes:
+    """The file with its data set inflated if its transfer syntax is the deflated one; else the file as it is. Unless
+    whole, the data set may be truncated, and is inflated to HEADER_BYTES at most.
 
     pydicom would inflate it completely, whatever its size, before any element can be checked. PS3.5 A.5.
     """
@@ -92,12 +121,12 @@ def _inflated(data: bytes) -> bytes:
         return data
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        dataset = inflater.decompress(data[start:], MAX_BYTES + 1)
+        dataset = inflater.decompress(data[start:], MAX_BYTES + 1 if whole else HEADER_BYTES)
     except zlib.error:
         raise FilmError(Status.DAMAGED, "damaged: its deflated data set cannot be inflated") from None
     if len(dataset) > MAX_BYTES:
         raise FilmError(Status.TOO_LARGE, f"more than {MAX_BYTES:,} bytes when inflated")
-    if not inflater.eof:
+    if whole and not inflater.eof:
         raise FilmError(Status.DAMAGED, "damaged: its deflated data set is truncated")
     return data[:start].replace(DEFLATED.encode(), EXPLICIT_LITTLE.encode().ljust(len(DEFLATED), b"\0")) + dataset
 
@@ -139,6 +168,16 @@ def _pydicom_reported_damage() -> Iterator[None]:
     except (*_RAISED, errors.InvalidDicomError, errors.BytesLengthException) as error:
         # The texts of these errors may quote the file, so only their type is reported and the chain is cut.
         raise FilmError(Status.DAMAGED, f"damaged: it cannot be decoded ({type(error).__name__})") from None
+
+
+def known_modality(value: Any) -> str:
+    """A Modality if it is a defined term, else ""."""
+    return _if_known(value, _MODALITIES)
+
+
+def known_view(value: Any) -> str:
+    """A View Position if it is a usual term, else ""."""
+    return _if_known(value, _VIEWS)
 
 
 def _tag_text(value: Any) -> str:

@@ -47,6 +47,44 @@ _COUNTED = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
+class Window:
+    """A VOI window in modality values; function is LINEAR, LINEAR_EXACT or SIGMOID."""
+
+    center: float
+    width: float
+    function: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lut:
+    """A lookup table: float64 ``table`` of whole numbers below 2**16, for the values from ``first`` on; ``top`` is the
+    largest number of its bit depth."""
+
+    first: int
+    table: Values
+    top: float
+
+    def __call__(self, values: Values) -> Values:
+        """Values before the first entry get the first, values after the last entry the last (PS3.3 C.11.1.1.1)."""
+        places = np.clip(np.rint(values) - self.first, 0, len(self.table) - 1)
+        return np.asarray(self.table[places.astype(np.intp)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Display:
+    """How a film is displayed, for a presentation state of it.
+
+    modality  slope and intercept, or a LUT; None if values are used as stored
+    voi       the window or LUT
+    inverted  whether the smallest value is white
+    """
+
+    modality: tuple[float, float] | Lut | None
+    voi: Window | Lut
+    inverted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Histogram:
     """Number of pixels of each stored value from ``first`` on, without padding, and which of the values are shown
     white."""
@@ -72,13 +110,9 @@ def displayed(stored: Stored, dataset: Any) -> tuple[Pixels, str]:
     of the film.
     """
     limits = np.iinfo(stored.values.dtype)
-    inverted = photometric_interpretation(dataset) == "MONOCHROME1"
-    outside = _padding_outside_of_bits(stored, dataset)
-    counts = _counts(stored.values if outside is None else stored.values[~outside][:, None])
-    padding, padding_notes = _padding(stored, dataset, counts, int(limits.min))
-    counts[padding] = 0
-    histogram = _Histogram(counts=counts, first=int(limits.min), inverted=inverted)
-    table, notes = _chain(histogram, stored, dataset)
+    histogram, outside, padding, padding_notes = _without_padding(stored, dataset)
+    inverted = histogram.inverted
+    table, notes, _ = _chain(histogram, stored, dataset)
     plain = stored.values.dtype == np.uint8 and stored.bits == 8 and not notes
     if inverted:
         table = 1.0 - table
@@ -93,6 +127,26 @@ def displayed(stored: Stored, dataset: Any) -> tuple[Pixels, str]:
     if notes and notes[0].startswith(RANGE_FROM_PIXELS):
         check_spread(np.asarray(pixels, np.uint16))
     return pixels, ", ".join(dict.fromkeys([*notes, *padding_notes, *stored.notes]))
+
+
+def display_of(stored: Stored, dataset: Any) -> Display:
+    """The steps by which displayed() shows a film."""
+    histogram = _without_padding(stored, dataset)[0]
+    _, _, voi = _chain(histogram, stored, dataset)
+    signed = stored.values.dtype.kind == "i"
+    return Display(modality=_modality_step(dataset, signed=signed), voi=voi, inverted=histogram.inverted)
+
+
+def _without_padding(stored: Stored, dataset: Any) -> tuple[_Histogram, NDArray[np.bool_] | None, slice, list[str]]:
+    """The histogram of a film without its padding; which pixels [H,W] are padding outside of the stored bits; which
+    values are padding, as a slice of all values; and notes."""
+    first = int(np.iinfo(stored.values.dtype).min)
+    outside = _padding_outside_of_bits(stored, dataset)
+    counts = _counts(stored.values if outside is None else stored.values[~outside][:, None])
+    padding, notes = _padding(stored, dataset, counts, first)
+    counts[padding] = 0
+    inverted = photometric_interpretation(dataset) == "MONOCHROME1"
+    return _Histogram(counts=counts, first=first, inverted=inverted), outside, padding, notes
 
 
 def _counts(values: NDArray[Any]) -> Counts:
@@ -156,30 +210,41 @@ def _is_within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
 # --- Display chain
 
 
-def _chain(histogram: _Histogram, stored: Stored, dataset: Any) -> tuple[Values, list[str]]:
-    """Grey 0..1 of each stored value before inversion, with the names of the steps that changed it."""
+def _chain(histogram: _Histogram, stored: Stored, dataset: Any) -> tuple[Values, list[str], Window | Lut]:
+    """Grey 0..1 of each stored value before inversion, with the names of the steps that changed it, and the window or
+    VOI LUT that was applied."""
     limits = np.iinfo(stored.values.dtype)
     values = np.arange(limits.min, limits.max + 1, dtype=np.float64)
     values, notes = _modality_values(values, dataset)
-    for step, table in _voi_tables(values, dataset):
-        if table is None:
+    for step, table, voi in _voi_tables(values, dataset):
+        if table is None or voi is None:
             notes.append(step)
         elif _shows_the_film(table, histogram):
-            return table, [*notes, step]
+            return table, [*notes, step], voi
         else:
             notes.append(f"{step} ignored: it contradicts the pixels")
     (low, high), guess, known = _range(histogram, stored, dataset)
     shown = values[low - limits.min : high + 1 - limits.min]
-    return _scaled(values, shown.min(), shown.max()), [*guess, *notes, *known]
+    first, last = float(shown.min()), float(shown.max())
+    voi = Window(center=(first + last + 1) / 2, width=last - first + 1, function="LINEAR")
+    return _scaled(values, first, last), [*guess, *notes, *known], voi
 
 
 def _modality_values(values: Values, dataset: Any) -> tuple[Values, list[str]]:
+    step = _modality_step(dataset, signed=bool(values.min() < 0))
+    if isinstance(step, tuple):
+        return values * step[0] + step[1], ["rescaled"]
+    return (values, []) if step is None else (step(values), ["modality LUT"])
+
+
+def _modality_step(dataset: Any, *, signed: bool) -> tuple[float, float] | Lut | None:
+    """Slope and intercept, a LUT, or None if values are used as stored; ``signed`` if these may be negative."""
     for source in _sources(dataset, "PixelValueTransformationSequence"):
         if item := _first_lut(source.get("ModalityLUTSequence")):
-            return _lookup(values, item, dataset)[0], ["modality LUT"]
+            return _lut(item, dataset, signed=signed)
         if (line := _rescale(source)) is not None:
-            return (values, []) if line == (1.0, 0.0) else (values * line[0] + line[1], ["rescaled"])
-    return values, []
+            return None if line == (1.0, 0.0) else line
+    return None
 
 
 def _sources(dataset: Any, group: str) -> Iterator[Any]:
@@ -201,22 +266,23 @@ def _rescale(source: Any) -> tuple[float, float] | None:
     return line
 
 
-def _voi_tables(values: Values, dataset: Any) -> Iterator[tuple[str, Values | None]]:
-    """The VOI LUT and the windows of the film, in the order in which they count: what each is called, and the grey 0..1
-    of each value; None, with the reason, for a window that means nothing."""
+def _voi_tables(values: Values, dataset: Any) -> Iterator[tuple[str, Values | None, Window | Lut | None]]:
+    """The VOI LUT and the windows of the film, in the order in which they count: what each is called, the grey 0..1 of
+    each value, and itself; None twice, with the reason, for a window that means nothing."""
     for source in _sources(dataset, "FrameVOILUTSequence"):
         if item := _first_lut(source.get("VOILUTSequence")):
-            table, top = _lookup(values, item, dataset)
-            yield "VOI LUT", table / top
+            lut = _lut(item, dataset, signed=bool(values.min() < 0))
+            yield "VOI LUT", lut(values) / lut.top, lut
     for source in _sources(dataset, "FrameVOILUTSequence"):
         centers, widths = _numbers(source, "WindowCenter"), _numbers(source, "WindowWidth")
         function = _voi_function(source) if centers or widths else ""
         for center, width in itertools.zip_longest(centers, widths):
             fault = _fault_of_window(center, width, function)
             if fault or center is None or width is None:
-                yield f"VOI window ignored: {fault}", None
+                yield f"VOI window ignored: {fault}", None, None
             else:
-                yield "VOI window", _windowed(values, center, width, function)
+                window = Window(center=center, width=width, function=function)
+                yield "VOI window", _windowed(values, center, width, function), window
 
 
 def _numbers(source: Any, keyword: str) -> list[float | None]:
@@ -331,15 +397,13 @@ def _scaled(values: Values, low: float, high: float) -> Values:
     return np.clip((values - low) / (high - low), 0, 1)
 
 
-def _lookup(values: Values, item: Any, dataset: Any) -> tuple[Values, float]:
-    """Values from the LUT of a sequence item, and the largest value of its bit depth: that of its descriptor, or that
-    of its data if these exceed it or use less than a quarter of it (12 bits in data that are said to have 16).
-
-    Values before the first entry get the first, values after the last entry get the last (PS3.3 C.11.1.1.1).
-    """
+def _lut(item: Any, dataset: Any, *, signed: bool) -> Lut:
+    """The LUT of a sequence item, for values that may be negative if ``signed``. Its bit depth is that of its
+    descriptor, or that of its data if these exceed it or use less than a quarter of it (12 bits in data that are said
+    to have 16)."""
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
     entries = entries % _LEVELS or _LEVELS  # 0 means 65,536; a reader may interpret the number as signed
-    if first >= _LEVELS // 2 and values.min() < 0:  # negative, but read as unsigned
+    if first >= _LEVELS // 2 and signed:  # negative, but read as unsigned
         first -= _LEVELS
     data, order = item.LUTData, "<" if dataset.original_encoding[1] else ">"
     if not isinstance(data, bytes) and len(data) < entries <= 2 * len(data):  # two entries of 8 bits in a word
@@ -352,7 +416,7 @@ def _lookup(values: Values, item: Any, dataset: Any) -> tuple[Values, float]:
     used = max(int(table.max()).bit_length(), 1)
     if not used <= bits <= 16 or used < bits - 1:
         bits = used
-    return table[np.clip(np.rint(values) - first, 0, entries - 1).astype(np.intp)], 2.0**bits - 1
+    return Lut(first=first, table=table, top=2.0**bits - 1)
 
 
 def _first(sequence: Any) -> Any:

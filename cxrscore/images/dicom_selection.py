@@ -7,6 +7,7 @@ import unicodedata
 from typing import Any
 
 from cxrscore.images.film import FilmError, Status
+from cxrscore.remote.bounds import DicomAttributes
 
 CHEST_MODALITIES = ("CR", "DX", "RG")
 
@@ -105,6 +106,40 @@ def has_no_pixels_by_design(dataset: Any, modality: str) -> bool:
     known = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "").strip("\0 ")
     private = bool(known) and not known.startswith("1.2.840.10008.") and "Rows" not in dataset
     return private or bool(_NOT_IMAGES.fullmatch(known)) or modality in MODALITIES_WITHOUT_IMAGES
+
+
+def kind_by_attributes(stated: DicomAttributes, modality: str, *, any_modality: bool) -> str:
+    """The kind of an object of a PACS that is no film, by what the server states about it; "" for a film, and for what
+    may be one.
+
+    Parameters
+    ----------
+    stated
+        What the server states.
+    modality
+        The Modality if it is a defined term, else "".
+    any_modality
+        Whether images of modalities other than CR, DX and RG are films, too.
+    """
+    if "cxrscore" in stated.manufacturer.lower():
+        return "cxrscore result"
+    if modality in MODALITIES_WITHOUT_IMAGES:
+        return f"DICOM {modality} object"
+    if _NOT_IMAGES.fullmatch(stated.sop_class):
+        return "DICOM non-image object"
+    if stated.sop_class in _DERIVED:
+        return f"DICOM {_DERIVED[stated.sop_class]}"
+    if modality and modality not in CHEST_MODALITIES and not any_modality:
+        return f"DICOM {modality} object"
+    return ""
+
+
+_DERIVED = {
+    "1.2.840.10008.5.1.4.1.1.30": "parametric map",
+    "1.2.840.10008.5.1.4.1.1.66.4": "segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "segmentation",
+}
+"""Storage classes of images that are made from others."""
 
 
 def is_other_part(body_part: str) -> bool:

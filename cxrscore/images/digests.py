@@ -86,6 +86,7 @@ def film_digests(
     *,
     workers: int,
     rehash: bool = False,
+    records: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> list[str]:
     """Compute the SHA-256 digests of films as they are now, and record them.
@@ -100,6 +101,8 @@ def film_digests(
         Number of threads.
     rehash
         Read every film, whatever is recorded.
+    records
+        Use and keep records. Without them every film is read, and nothing is written to the cache.
     progress
         Called with the number of films done, after each.
 
@@ -114,7 +117,7 @@ def film_digests(
     InputError
         If a remote store has stopped answering.
     """
-    recorded = {} if isinstance(folder, RemotePath) else _load(folder)
+    recorded = {} if isinstance(folder, RemotePath) or not records else _load(folder)
     keys = [_key(path) for path in paths]
     new: dict[str, _Record | None] = {}
     digests: list[str] = []
@@ -133,7 +136,7 @@ def film_digests(
                 progress(len(digests))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    if not isinstance(folder, RemotePath):
+    if records and not isinstance(folder, RemotePath):
         _update(folder, recorded, new)
     return digests
 

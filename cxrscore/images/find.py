@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Literal
 
 from cxrscore.errors import InputError, RemoteError
 from cxrscore.images.archive import MAGIC, ArchiveError, members, read_member, split_path
+from cxrscore.images.dicom import known_modality, known_view
+from cxrscore.images.dicom_selection import kind_by_attributes
 from cxrscore.images.file_signatures import SIGNATURE_BYTES, detect_format
 from cxrscore.images.film import FilmError
 from cxrscore.images.other_files import (
@@ -25,6 +28,7 @@ from cxrscore.io.outputs import is_same_file
 from cxrscore.io.regular import open_regular
 from cxrscore.io.untrusted_names import is_plain_relative_path
 from cxrscore.remote import PathOrUrl, RemotePath, list_remote, read_remote
+from cxrscore.remote.bounds import DicomAttributes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 """A file with one of these is a film whatever its bytes are, so that a damaged one has a status."""
@@ -40,24 +44,29 @@ class FoundFilms:
     others      number of the other files by kind
     unreadable  folders and files that could not be read or whose names are not UTF-8, broken links, and archive members
                 with a path outside of the archive or with a duplicate path; sorted
+    stated      (modality, view) of films by path, as a PACS states them, "" for unknown; empty for folders
     """
 
     paths: tuple[str, ...]
     others: OtherFiles = field(default_factory=OtherFiles)
     unreadable: tuple[str, ...] = ()
+    stated: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def find_films(folder: PathOrUrl) -> FoundFilms:
+def find_films(folder: PathOrUrl, *, any_modality: bool = False) -> FoundFilms:
     """Find films below a folder: files named .png .jpg .jpeg .dcm .dicom in upper or lower case, and files under any
     other name that begin like one of these, unless their suffix is that of a text, table, model or the like
     (other_files.NON_IMAGE_SUFFIXES); also inside zip archives, which are files named .zip and other files that begin
     like one. Links to files are followed, links to folders are not, which avoids loops. In remote folders, archives
     count as other files.
 
+    In a PACS, films are the objects that match the query and are images of CR, DX, RG or an unknown modality, or of any
+    with ``any_modality``, by what the server states; all others are other files, and are never received.
+
     Raises InputError if the folder is not a folder or cannot be listed.
     """
     if isinstance(folder, RemotePath):
-        return _find_remote(folder)
+        return _find_in_pacs(folder, any_modality=any_modality) if folder.dicomweb else _find_remote(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; expected the folder with the films")
     found = _Collected()
@@ -85,11 +94,16 @@ def find_same_file(output: Path, folder: PathOrUrl) -> Path | None:
     return next((file for file in files if is_same_file(file, found)), None)
 
 
-def require_films(folder: PathOrUrl) -> FoundFilms:
+def require_films(folder: PathOrUrl, *, any_modality: bool = False) -> FoundFilms:
     """find_films, with an InputError if it finds nothing."""
-    found = find_films(folder)
+    found = find_films(folder, any_modality=any_modality)
     if not found.paths:
         others = found.others.sentence()
+        if isinstance(folder, RemotePath) and folder.dicomweb:
+            raise InputError(
+                f"no object in {folder} is a film that matches the query; `cxrscore score --dry-run` counts what does"
+                f"{f'. It has {others}' if others else ''}"
+            )
         raise InputError(
             f"there is no film ({' '.join(SUFFIXES)}, or a file that begins like one) below {folder}"
             f"{f'. It has {others}' if others else ''}"
@@ -104,12 +118,14 @@ class _Collected:
         self.films: list[str] = []
         self.unreadable: list[str] = []
         self.others = OtherFilesCounter()
+        self.stated: dict[str, tuple[str, str]] = {}
 
     def result(self) -> FoundFilms:
         return FoundFilms(
             paths=tuple(sorted(self.films)),
             others=self.others.result(),
             unreadable=tuple(sorted(self.unreadable)),
+            stated=self.stated,
         )
 
     def add_by_name(self, path: str) -> _Name:
@@ -235,6 +251,19 @@ def _find_remote(folder: RemotePath) -> FoundFilms:
                 found.others.add("not_opened", _REMOTE_ARCHIVE)
             else:
                 found.add_by_head(path, head)
+    return found.result()
+
+
+def _find_in_pacs(service: RemotePath, *, any_modality: bool) -> FoundFilms:
+    found = _Collected()
+    for entry in list_remote(service, found.unreadable):
+        stated = entry.dicom or DicomAttributes()
+        modality, view = known_modality(stated.modality), known_view(stated.view)
+        if kind := kind_by_attributes(stated, modality, any_modality=any_modality):
+            found.others.add("not_opened", kind)
+        else:
+            found.films.append(entry.path)
+            found.stated[entry.path] = modality, view
     return found.result()
 
 

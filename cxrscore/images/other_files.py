@@ -226,7 +226,19 @@ def _words(kind: str, number: int) -> str:
     return f"{kind}s" if number > 1 and kind.endswith(_COUNTABLE) else kind
 
 
-_COUNTABLE = ("file", "image", "archive", "header", "document", "link", "MetaImage")
+_COUNTABLE = (
+    "file",
+    "image",
+    "archive",
+    "header",
+    "document",
+    "link",
+    "MetaImage",
+    "object",
+    "result",
+    "map",
+    "segmentation",
+)
 
 
 def _counts(kinds: Any) -> dict[str, int]:

@@ -70,6 +70,27 @@ def shrink_to(pixels: Pixels, longest: int) -> Pixels:
     return _resized(pixels, max(1, round(width * share)), max(1, round(height * share)))
 
 
+def film_in_square(
+    height: int, width: int, preprocessing: Preprocessing
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where preprocess() places a film of this size: start and length of its rows, and of its columns, as fractions of
+    the side of the square.
+
+    The point at the fraction x of the film's width is at start + x * length of the square. A padded film covers a part
+    of one axis only; of a cropped film parts are outside: they are below 0 and above 1.
+    """
+    side = preprocessing.size
+    if preprocessing.fit == "pad":
+        inner = _padded_size(height, width, side)
+        rows, columns = (((side - length) // 2 / side, length / side) for length in inner)
+        return rows, columns
+    if preprocessing.fit == "crop":
+        middle = min(height, width)
+        rows, columns = ((-((length - middle) // 2) / middle, length / middle) for length in (height, width))
+        return rows, columns
+    return (0.0, 1.0), (0.0, 1.0)
+
+
 def to_unit(pixels: Pixels, out: Floats | None = None) -> Floats:
     """Convert 8- or 16-bit pixels of any shape to float32, 0 black..1 white; written to ``out`` if it is given.
 
@@ -109,10 +130,15 @@ def _middle(pixels: Pixels) -> Pixels:
     return pixels[top : top + side, left : left + side]
 
 
+def _padded_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width of a film inside of the padded square, pixels of the square."""
+    longest = max(height, width)
+    return max(1, round(height * side / longest)), max(1, round(width * side / longest))
+
+
 def _pad(pixels: Pixels, side: int) -> Pixels:
     height, width = pixels.shape
-    longest = max(height, width)
-    inner = _resized(pixels, max(1, round(width * side / longest)), max(1, round(height * side / longest)))
+    inner = _resized(pixels, *reversed(_padded_size(height, width, side)))
     square = np.zeros((side, side), pixels.dtype)
     top, left = (side - inner.shape[0]) // 2, (side - inner.shape[1]) // 2
     square[top : top + inner.shape[0], left : left + inner.shape[1]] = inner

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from cxrscore.images.codecs import cv2
-from cxrscore.images.decode import LoadedFilm, load_film, load_whole_film
+from cxrscore.images.decode import LoadedFilm, load_film, load_whole_film, read_header
 from cxrscore.images.film import Film, Status
 from cxrscore.images.preprocess import Preprocessing
 from cxrscore.remote import parse_location
@@ -41,8 +41,11 @@ def handle_order(line: bytes) -> bytes:
 
 
 def _load(order: dict[str, Any]) -> LoadedFilm:
-    """The squares of a film, or, of an order with "longest", the film itself."""
+    """The squares of a film, or, of an order with "longest", the film itself, or, with "header_only", what its header
+    says."""
     path = parse_location(order["path"])
+    if "header_only" in order:
+        return LoadedFilm(film=read_header(path), pixels=None)
     if "longest" in order:
         return load_whole_film(path, order["longest"], any_modality=order["any_modality"])
     return load_film(

@@ -43,8 +43,8 @@ _AT_APPLICATION = 68
 """Place of the application number in the header of a database, 4 bytes, big-endian."""
 _HEADER = 100
 """Bytes of the header of a database."""
-MAX_BYTES = 2 * 1024**3
-MAX_EVENTS = 2_000_000
+MAX_BYTES = 512 * 1024**2
+MAX_EVENTS = 1_000_000
 _MAX_VALUE = 64 * 1024
 """Largest number of bytes of a value or row of the database."""
 _FAULTS = (sqlite3.Error, UnicodeError)

@@ -14,8 +14,8 @@ from cxrscore.metrics.grouping import class_mask
 
 
 def wilson(p: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of a proportion p of n films: Wilson, Probable Inference, the Law of Succession, and Statistical
-    Inference, JASA 22, 1927.
+    """The 95 % interval of a proportion p of n films: Wilson, Probable Inference, the Law of Succession, and
+    Statistical Inference, JASA 22, 1927.
 
     It is always inside 0..1, and has a positive width at 0 and 1, unlike the normal interval.
     """

@@ -172,7 +172,7 @@ def _finished(done: Path) -> tuple[float, str]:
 
 def _digest(options: TrainOptions, data: str) -> str:
     """Digest of all inputs of an experiment: its options, with the content of files instead of their paths."""
-    left_out = ("films", "labels", "split", "output", "workers", "resume")
+    left_out = ("films", "labels", "split", "output", "workers", "resume", "mlflow")
     relevant = {name: value for name, value in dataclasses.asdict(options).items() if name not in left_out}
     base = weights_file(options.weights, options.architecture)
     weights = "" if base is None else sha256_file(base)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError
+from cxrscore.images import film_digests, require_films
 from cxrscore.io import atomic_write_bytes
 from cxrscore.io.csv_text import csv_lines, escape_formula
 from cxrscore.io.outputs import OutputKind, check_distinct, check_output
@@ -26,6 +27,7 @@ from cxrscore.marks import (
     no_such_reader,
     scores_path,
 )
+from cxrscore.progress import Progress, no_progress
 from cxrscore.reading.agreement import ReaderAgreement, reader_agreements
 from cxrscore.reading.prevalence import queue_prevalence
 from cxrscore.reading.queue_csv import QueuedRow, read_queue
@@ -55,6 +57,11 @@ class MarksOptions:
         How the answers of several readers become one: see marks.Consensus.
     queue : path, optional
         A table of ``cxrscore queue``: only its films count, and the label table has their weights.
+    films : path, optional
+        A folder of films: they are named by where they lie there, found by their bytes, and not by their path when they
+        were marked.
+    workers : int
+        Threads that read these films.
     overwrite : bool
         Replace other files.
     """
@@ -65,6 +72,8 @@ class MarksOptions:
     readers: tuple[str, ...] = ()
     consensus: str = "majority"
     queue: Path | None = None
+    films: Path | None = None
+    workers: int = 1
     overwrite: bool = False
 
 
@@ -82,6 +91,8 @@ class MarksResult:
         Number of marked films by reader.
     films : int
         Films with a mark, which are the rows of the label table.
+    elsewhere : int
+        Films of the marks file that are not in the folder of the option ``films``.
     blinded : int
         Marks that were made without scores and labels; ``marks`` is the number of all.
     comments : int
@@ -104,6 +115,7 @@ class MarksResult:
     consensus: str
     readers: Mapping[str, int]
     films: int
+    elsewhere: int
     marks: int
     blinded: int
     comments: int
@@ -114,7 +126,7 @@ class MarksResult:
     prevalence: Mapping[str, Mapping[str, Any]]
 
 
-def export_marks(options: MarksOptions) -> MarksResult:
+def export_marks(options: MarksOptions, progress: Progress = no_progress) -> MarksResult:
     """Write the consensus of the readers as a label table, and their boxes.
 
     Raises
@@ -161,7 +173,8 @@ def make_tables(options: MarksOptions) -> MarksTables:
     """
     rule = Consensus.parse(options.consensus)
     with MarksFile(options.marks) as file:
-        every, films = file.marks(), file.films()
+        every, stored = file.marks(), file.films()
+    films, elsewhere = _named(options, stored, progress)
     queue = None if options.queue is None else read_queue(options.queue)
     marks = _chosen(options, rule, every, queue)
     rows = list(consensus_rows(marks, films, rule, _weights(queue)))
@@ -174,6 +187,7 @@ def make_tables(options: MarksOptions) -> MarksTables:
         consensus=str(rule),
         readers=dict(sorted(Counter(one.reader for one in marks).items())),
         films=len(rows) - 1,
+        elsewhere=elsewhere,
         marks=sum(len(one.marks) for one in marks),
         blinded=sum(mark.blinded for one in marks for mark in one.marks.values()),
         comments=len({one.sha256 for one in marks if one.comment}),
@@ -202,6 +216,24 @@ def _prevalence(
         for sha256, by_finding in answers_of(marks).items()
     }
     return {} if queue is None else queue_prevalence(labels, queue, findings)
+
+
+def _named(
+    options: MarksOptions, films: Mapping[str, MarkedFilm], progress: Progress
+) -> tuple[Mapping[str, MarkedFilm], int]:
+    """The films, named by where they lie in a folder, and the number of those that are not there."""
+    if options.films is None:
+        return films, 0
+    paths = require_films(options.films).paths
+    digests = film_digests(
+        options.films,
+        paths,
+        workers=options.workers,
+        progress=lambda done: progress("reading films", done, len(paths)),
+    )
+    place = dict(zip(reversed(digests), reversed(paths), strict=True))  # the first one of several copies
+    named = {sha256: replace(film, path=place.get(sha256, film.path)) for sha256, film in films.items()}
+    return named, sum(sha256 not in place for sha256 in films)
 
 
 def _chosen(

@@ -27,11 +27,33 @@ _LOOP = "A link probably leads back to a folder above it. Choose a subfolder tha
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DicomAttributes:
+    """What a DICOMweb server states about an object; "" for what it does not state. Nothing of it is checked.
+
+    sop_class     SOP Class UID
+    modality      Modality
+    view          View Position
+    manufacturer  Manufacturer
+    """
+
+    sop_class: str = ""
+    modality: str = ""
+    view: str = ""
+    manufacturer: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """A file below a folder: its POSIX path there, and its size in bytes if the listing states it."""
+    """A file below a folder.
+
+    path   its POSIX path there; in a DICOMweb service STUDY/SERIES/INSTANCE, by their UIDs
+    size   in bytes, if the listing states it
+    dicom  None except in a DICOMweb service
+    """
 
     path: str
     size: int | None = None
+    dicom: DicomAttributes | None = None
 
 
 class ListingBounds:

@@ -24,6 +24,14 @@ _LASTING = (NotImplementedError, ValueError, TypeError, IsADirectoryError, NotAD
 T = TypeVar("T")
 
 
+class TransferError(Exception):
+    """A failed request, with its reason in fixed words. Raised and caught inside this package."""
+
+    def __init__(self, reason: str, *, passing: bool, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.passing, self.status = reason, passing, status
+
+
 class CutShortError(Exception):
     """A transfer ended early. Raised and caught inside this package."""
 
@@ -38,7 +46,7 @@ def with_retries(where: RemotePath, attempt: Callable[[], T], seconds: float = f
             raise
         except Exception as error:  # noqa: BLE001 - each file system has its own exceptions
             (reason, passing), status = classify_error(error), status_of(error)
-            missing = isinstance(error, FileNotFoundError)
+            missing = isinstance(error, FileNotFoundError) or (isinstance(error, TransferError) and status == 404)
         pause = FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5)
         if not passing or number == TRIES or time.monotonic() + pause > end:
             break
@@ -50,6 +58,8 @@ def with_retries(where: RemotePath, attempt: Callable[[], T], seconds: float = f
 
 def classify_error(error: Exception) -> tuple[str, bool]:
     """The reason of a failure in fixed words, and whether it is temporary."""
+    if isinstance(error, TransferError):
+        return error.reason, error.passing
     status = status_of(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return "there is nothing at this URL", False

@@ -54,6 +54,10 @@ def open_store(where: RemotePath) -> Store:
 
 
 def _store_for(where: RemotePath) -> Store:
+    if where.dicomweb:
+        from cxrscore.remote.dicomweb_store import DicomwebStore
+
+        return DicomwebStore(where)
     if where.scheme in _OBJECT_STORES and importlib.util.find_spec("obstore"):
         from cxrscore.remote.obstore_store import ObjectStore
 
@@ -156,6 +160,11 @@ def upload(source: Path, target: RemotePath) -> None:
 
 def check_writable(target: RemotePath) -> None:
     """InputError for a target that cannot be written."""
+    if target.dicomweb:
+        raise InputError(
+            f"{target} is a DICOMweb service, which stores DICOM objects only; give a local path, or a URL such as "
+            "s3://bucket/out.h5"
+        )
     if target.web:
         raise InputError(
             f"{target} is on a web server, which is read-only; give a local path, or a URL such as s3://bucket/out.h5"

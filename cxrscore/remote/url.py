@@ -1,4 +1,5 @@
-"""URLs of remote files: s3://bucket/films, https://host/films/, and all others that fsspec supports."""
+"""URLs of remote files: s3://bucket/films, https://host/films/, dicomweb+https://host/dicom-web/, and all others that
+fsspec supports."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ from cxrscore.io.untrusted_names import safe_file_name
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _FROM_A_SCHEME_ON = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*", re.DOTALL)
 _WEB = ("http", "https")
+DICOMWEB = ("dicomweb+http", "dicomweb+https")
+"""Schemes of a DICOMweb service."""
 _LOCAL = ("file", "local")
 """Schemes that mean a path on this machine: it is handled as a path, with all checks of paths."""
 _WRAPPERS = ("asyncwrapper", "blockcache", "cached", "dir", "filecache", "generic", "reference", "simplecache")
@@ -40,6 +43,8 @@ class RemotePath:
             raise InputError(f"{self} is on this machine: give the path, without {self.scheme}://")
         if self.scheme in _WRAPPERS:
             raise InputError(f"{self.scheme}:// leads to another file system: give the URL of that one")
+        if self.scheme.startswith("dicomweb") and not self.dicomweb:
+            raise InputError(f"{self.scheme}:// is unknown, expected dicomweb+https:// or dicomweb+http://")
 
     @property
     def scheme(self) -> str:
@@ -47,29 +52,40 @@ class RemotePath:
 
     @property
     def web(self) -> bool:
-        """Whether it is on a web server: its URL is then percent-encoded, and may have a query."""
+        """Whether it is a file or folder of a web server."""
         return self.scheme in _WEB
+
+    @property
+    def dicomweb(self) -> bool:
+        """Whether it is a DICOMweb service, or a film in it."""
+        return self.scheme in DICOMWEB
+
+    @property
+    def _encoded(self) -> bool:
+        """Whether the URL is percent-encoded, and may have a query."""
+        return self.web or self.dicomweb
 
     @property
     def bare(self) -> str:
         """The URL without its query, which is sent with every request to a web server."""
-        return re.split("[?#]", self.url, maxsplit=1)[0] if self.web else self.url
+        return re.split("[?#]", self.url, maxsplit=1)[0] if self._encoded else self.url
 
     @property
     def query(self) -> str:
-        return self.url.partition("#")[0].partition("?")[2] if self.web else ""
+        return self.url.partition("#")[0].partition("?")[2] if self._encoded else ""
 
     @property
     def name(self) -> str:
         """The last part, such as out.h5, normalised by io.untrusted_names.safe_file_name: for messages, and for the
         name of an output in the current folder. However it is encoded, it never leads into another folder."""
         last = str(self).rstrip("/").rpartition("/")[2]
-        return safe_file_name(unquote(last) if self.web else last)
+        return safe_file_name(unquote(last) if self._encoded else last)
 
     def __truediv__(self, below: str) -> RemotePath:
         """The file or folder with this POSIX path below this one."""
-        tail = quote(below) if self.web else below
-        return RemotePath(f"{self.bare.rstrip('/')}/{tail}{'?' * bool(self.query)}{self.query}")
+        tail = quote(below) if self._encoded else below
+        query = "" if self.dicomweb else self.query  # it chooses films, and is no part of the path of one
+        return RemotePath(f"{self.bare.rstrip('/')}/{tail}{'?' * bool(query)}{query}")
 
     def __str__(self) -> str:
         return _redacted(self.url)

@@ -23,6 +23,7 @@ from cxrscore.explainers import enlarge
 from cxrscore.labels import Box
 from cxrscore.metrics import hard_truth
 from cxrscore.models.calibration import times_prevalence
+from cxrscore.plot_style import blend_heat, heat_layer
 from cxrscore.reporting.boxes import BoxAgreement, box_agreement
 from cxrscore.reporting.heatmap_choice import Choice, FindingChoices, choose_films
 from cxrscore.scorefile.data import SPLITS, Scores
@@ -35,9 +36,7 @@ VERY_WEAK = 0.1
 """A map whose largest value is a smaller fraction of that of the strongest map of its finding is called very weak: it
 is drawn with less than a tenth of the opacity, so that hardly anything is seen."""
 
-_COLOURS = matplotlib.colormaps["inferno"]  # perceptually uniform, also for colour-blind readers
-_STRONGEST = 0.75  # opacity at the top of the scale: the film must remain visible
-_BOX = (0, 229, 255)  # a colour that neither films nor _COLOURS have
+_BOX = (0, 229, 255)  # a colour that neither films nor maps have
 
 Pixels = NDArray[np.uint8]
 Boxes = Mapping[tuple[int, int], tuple[Box, ...]]
@@ -217,21 +216,18 @@ def overlay(film: Pixels, raw: Floats, scale: float) -> Pixels:
 
     Colour and opacity rise with the value, from transparent at 0 to the maximum at ``scale``.
     """
-    colour, opacity = _colour_and_opacity(raw, scale, film.shape[0])
-    mixed = (1 - opacity) * (film[..., None] / 255) + opacity * colour
-    return np.asarray(np.rint(255 * mixed), dtype=np.uint8)
+    return blend_heat(film, _strength(raw, scale, film.shape[0]))
 
 
 def overlay_layer(raw: Floats, scale: float, side: int) -> Pixels:
     """What ``overlay`` lays over a film, alone: uint8 [side,side,4], red, green, blue and opacity."""
-    colour, opacity = _colour_and_opacity(raw, scale, side)
-    return np.asarray(np.rint(255 * np.concatenate([colour, opacity], axis=2)), dtype=np.uint8)
+    layer = np.concatenate(heat_layer(_strength(raw, scale, side)), axis=2)
+    return np.asarray(np.rint(255 * layer), dtype=np.uint8)
 
 
-def _colour_and_opacity(raw: Floats, scale: float, side: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Colours [side,side,3] and opacities [side,side,1] of a raw map [h,w], each 0..1."""
-    strength = np.clip(enlarge(np.maximum(raw, 0), side) / scale, 0, 1)
-    return _COLOURS(0.25 + 0.75 * strength)[..., :3], _STRONGEST * strength[..., None]
+def _strength(raw: Floats, scale: float, side: int) -> NDArray[Any]:
+    """The positive part of a map [h,w] as float [side,side], 1 at ``scale`` and above."""
+    return np.asarray(np.clip(enlarge(np.maximum(raw, 0), side) / scale, 0, 1))
 
 
 def colour_scale(width: int, height: int) -> Pixels:

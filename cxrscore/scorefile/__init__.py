@@ -14,7 +14,16 @@ from cxrscore.scorefile.reading import (
     read_provenance,
     read_without_images,
 )
-from cxrscore.scorefile.run import Run, finished_provenance, manifest_films, manifest_partition, may_replace, open_run
+from cxrscore.scorefile.run import (
+    Run,
+    discard_run,
+    finished_provenance,
+    manifest_films,
+    manifest_partition,
+    may_replace,
+    open_run,
+    unfinished_outputs,
+)
 from cxrscore.scorefile.shards import Shard, shard_of
 from cxrscore.scorefile.thumbnail_selection import (
     ScoredFilms,
@@ -40,6 +49,7 @@ __all__ = [
     "check_content",
     "concatenate",
     "describe_partition",
+    "discard_run",
     "finished_provenance",
     "manifest_films",
     "manifest_partition",
@@ -58,4 +68,5 @@ __all__ = [
     "shard_of",
     "shard_size",
     "thumbnail_candidates",
+    "unfinished_outputs",
 ]

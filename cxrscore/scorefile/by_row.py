@@ -173,11 +173,6 @@ class ScoresByRow:
                 self._scale = self._largest_values()
             return self._scale
 
-    @property
-    def map_scale_is_known(self) -> bool:
-        """Whether map_scale returns at once."""
-        return self._scale is not None
-
     def stop(self) -> None:
         """End map_scale if another thread runs it, before the file is closed."""
         self._stopped = True

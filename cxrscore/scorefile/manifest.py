@@ -56,7 +56,7 @@ class Manifest:
         """The rows of each shard. Shards of a partition have the same size as those of the complete run."""
         total = len(self.paths)
         partition = self.given.get("partition")
-        size = shard_size(partition["total_films"] if partition else total)
+        size = shard_size(partition["total_films"] if partition else total, self.given.get("batch_size", 1))
         return tuple(range(start, min(start + size, total)) for start in range(0, total, size))
 
 
@@ -71,8 +71,19 @@ class ManifestHeader:
     replaces: bool
 
 
-def shard_size(films: int) -> int:
-    """Films in a shard: a thousandth of the run, between 64 and 4096. A crash loses at most one shard per worker."""
+def shard_size(films: int, batch_size: int) -> int:
+    """Films in a shard: a thousandth of the run, between 64 and 4096, in complete batches. A crash loses at most one
+    shard per worker."""
+    most = _most(films)
+    return most - most % whole_batch(films, batch_size)
+
+
+def whole_batch(films: int, batch_size: int) -> int:
+    """Films in a batch of a run of so many films: a batch never crosses shards."""
+    return min(batch_size, _most(films))
+
+
+def _most(films: int) -> int:
     return min(max(films // 1000, 64), 4096)
 
 

@@ -46,7 +46,7 @@ def check_parts_match(parts: Sequence[PartialScoresFile]) -> list[PartialScoresF
         raise InputError("no partial file is given, expected those of all partitions of a run")
     for part in parts[1:]:
         _check_same_run(parts[0], part)
-    ordered = sorted(parts, key=lambda part: part.rows.start)
+    ordered = sorted(parts, key=lambda part: part.partition.number)
     for one, other in pairwise(ordered):
         if one.partition == other.partition:
             raise InputError(
@@ -92,7 +92,7 @@ def _check_none_missing(ordered: Sequence[PartialScoresFile]) -> None:
         return
     there = {part.partition.number for part in ordered}
     partitions = (Partition(number=number, count=of) for number in range(1, of + 1) if number not in there)
-    missing = (partition for partition in partitions if partition.rows(films))
+    missing = (partition for partition in partitions if partition.rows(films, ordered[0].inputs["batch_size"]))
     message = "partition {0} is missing: run `cxrscore score ... --shard {0} -o ...`"
     named = [message.format(partition) for partition in islice(missing, NAMED)]
     more = sum(1 for _ in missing)
@@ -131,7 +131,7 @@ def _header(
         provenance=provenance,
         own=own,
         lengths={"film": films, "finding": len(own["labels"]), **_map_lengths(heads)},
-        widths={path: max(head.widths[path] for head in heads) for path in texts},
+        widths={path: max((head.widths[path] for head in heads), default=1) for path in texts},
     )
 
 

@@ -153,8 +153,8 @@ def _read_partition(path: Path, inputs: Mapping[str, Any], films: int) -> tuple[
         partition = Partition(number=number, count=of)
     except InputError as error:
         raise FileFormatError(f"{path}: {error}") from None
-    rows = partition.rows(total)
-    if (own.get("first_row"), films, inputs.get("films")) != (rows.start, len(rows), len(rows)) or not rows:
+    rows = partition.rows(total, max(1, _count(path, inputs, "batch_size")))
+    if (own.get("first_row"), films, inputs.get("films")) != (rows.start, len(rows), len(rows)):
         raise FileFormatError(f"{path} has {films} films, which does not match partition {partition} of {total}")
     return partition, rows, min(thumbnails, THUMBNAILS)
 
@@ -169,7 +169,7 @@ def _count(path: Path, partition: Any, key: str) -> int:
 def _scanned(file: HDF5File, rows: range, films: int, most: int) -> tuple[ScoredFilms, int]:
     """The candidates for thumbnails in a partial file, and the number of films that were not scored."""
     found, failed = [], 0
-    for block in blocks(len(rows)):
+    for block in (*blocks(len(rows)),) or (range(0),):
         names = ("scores/prob", "truth", "films/split", "films/status")
         prob, truth, split, status = (read_rows(file, name, block) for name in names)
         found.append(thumbnail_candidates(scored_films(prob, truth, split, rows.start + block.start), films, most))

@@ -1,7 +1,7 @@
 """A partition of a run: the films that one process of several scores, into a partial scores file.
 
-Partitions consist of complete shards, so a film is in the same batch as in a run of one process, and its score is
-bit-identical.
+Partitions consist of complete batches, so a film is in the same batch as in a run of one process, and its score is
+bit-identical; only if there is less than one batch for each partition do they consist of single films.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.scorefile.manifest import paths_digest, shard_size
+from cxrscore.scorefile.manifest import paths_digest, whole_batch
 
 MAX_PARTITIONS = 1_000_000
 """Largest number of partitions of a run."""
@@ -41,16 +41,18 @@ class Partition:
             raise InputError(f"partition {text!r}: expected i/n with 1 <= i <= n, such as 2/4")
         return cls(number=int(found[1]), count=int(found[2]))
 
-    def rows(self, films: int) -> range:
-        """Its rows in a run of so many films: complete shards, whose number differs by one at most between partitions.
-        Some partitions are empty if there are more partitions than shards."""
-        size = shard_size(films)
-        shards = -(-films // size)
-        first, last = (-(-number * shards // self.count) * size for number in (self.number - 1, self.number))
+    def rows(self, films: int, batch_size: int) -> range:
+        """Its rows in a run of so many films: complete batches, whose number differs by one at most between partitions,
+        or single films if there are fewer films for each partition than in a batch. If there are more partitions than
+        films, some are empty."""
+        batch = whole_batch(films, batch_size)
+        unit = batch if films >= batch * self.count else 1
+        units = -(-films // unit)
+        first, last = (number * units // self.count * unit for number in (self.number - 1, self.number))
         return range(min(first, films), min(last, films))
 
 
-def partition_inputs(partition: Partition, paths: Sequence[str], thumbnails: int) -> dict[str, Any]:
+def partition_inputs(partition: Partition, paths: Sequence[str], thumbnails: int, batch_size: int) -> dict[str, Any]:
     """The inputs of a partial file that describe its run, JSON-ready.
 
     paths       of all films of the run
@@ -59,7 +61,7 @@ def partition_inputs(partition: Partition, paths: Sequence[str], thumbnails: int
     return {
         "number": partition.number,
         "count": partition.count,
-        "first_row": partition.rows(len(paths)).start,
+        "first_row": partition.rows(len(paths), batch_size).start,
         "total_films": len(paths),
         "paths": paths_digest(paths),
         "thumbnails": thumbnails,
@@ -77,4 +79,5 @@ def full_run_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe_partition(partition: Partition, rows: range, films: int) -> str:
     """Description of the films in a partial file, for users; its warnings contain the same text."""
-    return f"This is partition {partition} of a run: films {rows.start + 1} to {rows.stop} of {films}."
+    which = f"films {rows.start + 1} to {rows.stop} of {films}" if rows else f"none of its {films} films"
+    return f"This is partition {partition} of a run: {which}."

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Floats
-from cxrscore.errors import FileFormatError, InputError, WriteError
+from cxrscore.errors import FileFormatError, InputError, OtherRunError, WriteError
 from cxrscore.io import atomic_write_bytes, file_lock, make_folder, sha256_file
 from cxrscore.io.atomic import atomic_replace, cannot_write, sync
 from cxrscore.scorefile.checks import check_fit, check_ranges
@@ -39,6 +39,8 @@ _OWN = re.compile(
     r"manifest\.jsonl|s\d{8}\.h5|merged-[0-9a-f]{8}\.h5|\.(manifest\.jsonl|s\d{8}\.h5)\.[0-9a-f]{8}\.part"
 )
 """Names in the folder of a run."""
+_PARTS = ".parts"
+_DISCARDED = ".parts.done"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +199,7 @@ def open_run(
     InputError if the output or its run folder are of a run with other inputs, naming the differences; WriteError if
     the folder cannot be written.
     """
-    if not paths or not findings:
+    if not (paths or fingerprint.get("partition")) or not findings:
         raise InputError(f"nothing to score into {output}: {len(paths)} films, {len(findings)} findings")
     manifest = Manifest(paths=tuple(paths), findings=tuple(findings), given=dict(fingerprint))
     make_folder(output.parent)
@@ -227,6 +229,21 @@ def manifest_partition(output: Path) -> dict[str, Any] | None:
     head = read_head(_manifest_file(output))
     partition = head.inputs.get("partition") if head else None
     return partition if isinstance(partition, dict) else None
+
+
+def unfinished_outputs(folder: Path) -> list[Path]:
+    """The outputs in a folder whose run has left its own folder there: because it is not finished, or because it was
+    interrupted while that folder was removed."""
+    begun = [path.name.removesuffix(_PARTS) for path in folder.glob(f"*{_PARTS}")]
+    removed = [path.name[1:].removesuffix(_DISCARDED) for path in folder.glob(f".*{_DISCARDED}")]
+    return [folder / name for name in sorted({*begun, *removed})]
+
+
+def discard_run(output: Path) -> None:
+    """Removes the folder of the run of this output, and with it the shards of a run that is not finished. InputError if
+    the folder holds a file of another program, WriteError if it cannot be removed."""
+    with file_lock(_lock_file(output)):
+        _drop(output)
 
 
 def finished_provenance(
@@ -273,7 +290,7 @@ def _resume(output: Path, manifest: Manifest) -> None:
 def _check_same(place: Path, inputs: Mapping[str, Any], manifest: Manifest) -> None:
     if not manifest.matches(inputs):
         changed = "; ".join(differences(inputs, manifest.inputs))
-        raise InputError(
+        raise OtherRunError(
             f"{place} is of another run; this one differs in {changed}. Use --overwrite to replace it, or another -o."
         )
 
@@ -336,11 +353,11 @@ def _inputs_of(output: Path) -> dict[str, Any]:
 
 
 def _parts(output: Path) -> Path:
-    return output.with_name(f"{output.name}.parts")
+    return output.with_name(f"{output.name}{_PARTS}")
 
 
 def _discarded_folder(output: Path) -> Path:
-    return output.with_name(f".{output.name}.parts.done")
+    return output.with_name(f".{output.name}{_DISCARDED}")
 
 
 def _manifest_file(output: Path) -> Path:

@@ -162,6 +162,12 @@ PROVENANCE = _object(
         total=_count("number of films"),
         scored=_count("films scored"),
         failed=_count("films that could not be scored"),
+        query={
+            "description": "the conditions that chose the films of a PACS: value by attribute, ... for values that may "
+            "identify a patient, and for all if names are hidden; missing for folders",
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+        },
         other_files=_count("files that are not films"),
         other_files_by_kind=_object(
             "these files by kind, which is a suffix or words; missing in files of earlier versions",
@@ -214,16 +220,16 @@ PROVENANCE = _object(
         },
     },
     partial_files={
-        "description": "the partial files that were merged into this file, in the order of their films; missing "
-        "otherwise",
+        "description": "the files that were merged into this file: partial files in the order of their films, or "
+        "finished files in the order in which they were finished; missing otherwise",
         "type": "array",
         "items": _object(
             "one of them",
             file=_text("name of its file; empty without file names"),
-            partition=_text("its number and how many there are, such as 2/4"),
+            partition=_text("its number and how many there are, such as 2/4; missing for a finished file"),
             fingerprint={"description": "its own fingerprint", **_DIGEST},
             films=_count("films in it"),
-            failed=_count("those of them that could not be scored"),
+            failed=_count("those of them that could not be scored; of a finished file, those that are in this file"),
             created=_text("when its scoring ended"),
             seconds=_number("duration of the last call for it, s"),
             films_per_second=_number("films per second in that call"),

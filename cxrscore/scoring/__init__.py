@@ -20,15 +20,24 @@ from cxrscore.models.ensemble_file import with_members
 from cxrscore.models.model_file import ModelFile
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import RemotePath
-from cxrscore.scorefile import Manifest, Partition, Run, may_replace, open_run, read_films, read_provenance
+from cxrscore.scorefile import Partition, Run, may_replace, open_run, read_films, read_provenance
 from cxrscore.scoring.distributed import dispatch_shards, probe_worker
+from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.finalize import make_provenance, merge_shards, other_files, unreadable_messages
 from cxrscore.scoring.inference import Scorer, golden_difference, runtime_info
 from cxrscore.scoring.options import ScoreOptions, ScoreResult
 from cxrscore.scoring.pipeline import compute_shards, make_decoder_pool
 from cxrscore.scoring.remote_output import score_to_remote
 from cxrscore.scoring.reuse import FilmWatch, check_same_films, finished_run, update_labels
-from cxrscore.scoring.run_context import RunContext, RuntimeInfo, load_models, prepare_run
+from cxrscore.scoring.run_context import (
+    LoadedModels,
+    RunContext,
+    RuntimeInfo,
+    known_inputs,
+    load_models,
+    prepare_run,
+    prepare_worker,
+)
 from cxrscore.scoring.thumbnails import ThumbnailCollector
 from cxrscore.status import status_name
 
@@ -37,7 +46,16 @@ ROUNDS = 3
 SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 """The fingerprints of both runs decide whether an existing output is of another run."""
 
-__all__ = ["Partition", "ScoreOptions", "ScoreResult", "score_films"]
+__all__ = [
+    "LoadedModels",
+    "Partition",
+    "ScoreOptions",
+    "ScoreResult",
+    "build_models",
+    "known_inputs",
+    "score_films",
+    "score_listed",
+]
 
 
 def score_films(options: ScoreOptions, progress: Progress = no_progress) -> ScoreResult:
@@ -46,16 +64,45 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
         return score_to_remote(options, options.output, score_films, progress)
     started = time.monotonic()
     _check_output(options)
-    files, found = load_models(options), require_films(options.films)
-    if options.partition and not options.partition.rows(len(found.paths)):
-        return _nothing(options, files, options.partition, len(found.paths))
+    files, found = load_models(options), require_films(options.films, any_modality=options.any_modality)
     if finished := finished_run(options, files, found):
         check_same_films(options, finished)
         notes, told = update_labels(options, files, found, finished)
         joined = bool(notes)
         return _result(options, files, found, 0, started, finished.backend, [*told, *notes], labels_joined=joined)
     job = prepare_run(options, files, found, None if options.alone else probe_worker(options, files))
-    files = job.files  # the backend holds the tensors now: free this copy
+    del files  # the backend holds the tensors now: free this copy
+    return _run(job, progress, started)
+
+
+def build_models(options: ScoreOptions) -> LoadedModels:
+    """Reads the models, builds them, and compares them with their golden logits, for any number of runs of score_listed
+    with these options. Errors as score_films."""
+    context = prepare_worker(options, FileList(paths=(), run_paths=(), partition=None))
+    return LoadedModels(
+        files=context.files,
+        backend=context.backend,
+        models=context.models,
+        golden_difference=golden_difference(context),
+    )
+
+
+def score_listed(
+    options: ScoreOptions, found: FoundFilms, loaded: LoadedModels, progress: Progress = no_progress
+) -> ScoreResult:
+    """Scores films that the caller has chosen, with models that it has loaded, into one file on disk.
+
+    An unfinished run of this output resumes if ``found`` are the films of its manifest. No digest of a film is recorded
+    in the cache, so the time that this takes depends on these films only, however many others are in their folder.
+    """
+    started = time.monotonic()
+    _check_output(options)
+    return _run(prepare_run(options, loaded.files, found, loaded=loaded), progress, started)
+
+
+def _run(job: RunContext, progress: Progress, started: float) -> ScoreResult:
+    """Computes what is missing of a run that began at ``started``."""
+    options = job.options
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
     notes = list(dict.fromkeys((*job.label_notes, *job.notes)))
@@ -63,7 +110,7 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
         computed, rescored = _computed(run, job, progress, started)
         notes += rescored
     changed = bool(job.changes)
-    return _result(options, files, found, computed, started, job.backend, notes, list_changed=changed)
+    return _result(options, job.files, job.found, computed, started, job.backend, notes, list_changed=changed)
 
 
 def _check_output(options: ScoreOptions) -> None:
@@ -107,7 +154,8 @@ def _computed_once(
     """Computes all missing shards; returns the number of films in them, and what computed them."""
     if job.runtime:
         return dispatch_shards(run, job, progress), job.runtime
-    difference, scorer = golden_difference(job), Scorer(job)
+    difference = golden_difference(job) if job.loaded is None else job.loaded.golden_difference
+    scorer = Scorer(job)
     computed = compute_shards(run, scorer, job, progress, decoders=decoders, small=small)
     return computed, runtime_info(job, scorer, difference)
 
@@ -145,8 +193,8 @@ def _result(
         has_leakage=any(file.document["training"]["has_leakage"] for file in files),
         not_held_out=_not_held_out(provenance, len(films.path)),
         label_match=dict(get_nested(provenance, "labels", "match") or {}),
-        unreadable_paths=tuple(unreadable_messages(found, options)),
-        other_files=other_files(found, options).as_dict(),
+        unreadable_paths=tuple(unreadable_messages(found, anonymize_paths=options.anonymize_paths)),
+        other_files=other_files(found, anonymize_paths=options.anonymize_paths).as_dict(),
         failed_statuses=tuple(status_name(int(films.status[row])) for row in bad),
         partition=str(options.partition or ""),
     )
@@ -156,28 +204,3 @@ def _not_held_out(provenance: Mapping[str, Any], films: int) -> tuple[str, ...]:
     """Sentences on the films that the output says the models were trained on."""
     records = get_nested(provenance, "not_held_out")
     return tuple(describe_not_held_out(one, films) for one in records) if isinstance(records, list) else ()
-
-
-def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], partition: Partition, films: int) -> ScoreResult:
-    """The result of a partition without shards, if there are more partitions than shards: no file is written, and
-    none is missing."""
-    shards = len(Manifest(paths=("",) * films, findings=(), given={}).shards)
-    note = (
-        f"partition {partition} has no films: {films} films are divided into {shards} shards, so only "
-        f"{shards} partitions have any. Merge the files of the others."
-    )
-    return ScoreResult(
-        output=options.output,
-        n_films=0,
-        scored=0,
-        failed=(),
-        computed=0,
-        seconds=0.0,
-        backend=options.backend or "",
-        models=tuple(file.sha256 for file in files),
-        tta=max(1, options.tta),
-        notes=(note,),
-        unreadable_paths=(),
-        partition=str(partition),
-        output_written=False,
-    )

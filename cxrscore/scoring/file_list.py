@@ -97,11 +97,11 @@ def new_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
     """The films of a new run."""
     if options.partition is None:
         return FileList(paths=found.paths, run_paths=found.paths, partition=None)
-    rows = options.partition.rows(len(found.paths))
+    rows = options.partition.rows(len(found.paths), options.batch_size)
     return FileList(
         paths=found.paths[rows.start : rows.stop],
         run_paths=found.paths,
-        partition=partition_inputs(options.partition, found.paths, options.thumbnails),
+        partition=partition_inputs(options.partition, found.paths, options.thumbnails, options.batch_size),
     )
 
 

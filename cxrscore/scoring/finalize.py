@@ -19,6 +19,7 @@ from cxrscore.io.strict_json import provenance_models, unicode_text
 from cxrscore.labels.public_sets import films_not_held_out
 from cxrscore.models.calibration import moved_thresholds, prevalence_shift
 from cxrscore.models.model_file import EnsembleFile, ModelFile
+from cxrscore.remote.dicomweb_query import harmless_query
 from cxrscore.scorefile import Run, describe_partition
 from cxrscore.scorefile.manifest import fingerprint_of
 from cxrscore.scorefile.partition import full_run_inputs
@@ -33,7 +34,7 @@ def merge_shards(run: Run, job: RunContext, provenance: dict[str, Any], small: T
     paths = job.paths
     columns = [run.read_columns(k, "films/sha256", "films/status", "scores/prob") for k in range(len(run.shards))]
     hashes = [digest.decode() for shard in columns for digest in shard["films/sha256"].tolist()]
-    prob = np.concatenate([shard["scores/prob"] for shard in columns])
+    prob = np.concatenate([np.zeros((0, len(job.findings)), np.float32), *(one["scores/prob"] for one in columns)])
     scored = sum(int((shard["films/status"] == Status.OK).sum()) for shard in columns)
     provenance["films"] |= {"scored": scored, "failed": len(paths) - scored}
     mark_public_films(job, provenance)
@@ -120,8 +121,9 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
         "films": {
             "folder": unicode_text(job.options.films.name),
             "total": len(job.paths),
+            **_query(job.options),
             "other_files": job.found.others.total,
-            "other_files_by_kind": other_files(job.found, job.options).as_dict(),
+            "other_files_by_kind": other_files(job.found, anonymize_paths=job.options.anonymize_paths).as_dict(),
         },
         "labels": job.labels_file,
         "partition": _partition_provenance(job),
@@ -129,10 +131,16 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
             *_partition_warning(job),
             *_warnings(job),
             *job.notes,
-            *unreadable_messages(job.found, job.options),
+            *unreadable_messages(job.found, anonymize_paths=job.options.anonymize_paths),
         ],
     }
     return _without_names(provenance) if job.options.anonymize_paths else provenance
+
+
+def _query(options: ScoreOptions) -> dict[str, Any]:
+    """The query that chose the films of a PACS, without values that may name a patient."""
+    query = harmless_query(options.films)
+    return {"query": query} if query else {}
 
 
 def _machine() -> dict[str, Any]:
@@ -173,15 +181,15 @@ def _warnings(job: RunContext) -> list[str]:
     return warnings
 
 
-def other_files(found: FoundFilms, options: ScoreOptions) -> OtherFiles:
+def other_files(found: FoundFilms, *, anonymize_paths: bool) -> OtherFiles:
     """The files that are no films by kind; if names are hidden, without unusual suffixes."""
-    return found.others.without_unusual_suffixes() if options.anonymize_paths else found.others
+    return found.others.without_unusual_suffixes() if anonymize_paths else found.others
 
 
-def unreadable_messages(found: FoundFilms, options: ScoreOptions) -> list[str]:
+def unreadable_messages(found: FoundFilms, *, anonymize_paths: bool) -> list[str]:
     """Files and folders that could not be read, one text each; only their number if names are hidden."""
     names = found.unreadable
-    if options.anonymize_paths:
+    if anonymize_paths:
         return [f"{len(names)} files or folders could not be read"] if names else []
     return [f"{name} could not be read" for name in names]
 
@@ -193,6 +201,11 @@ def _ensemble(job: RunContext) -> dict[str, Any]:
     return {
         "ensemble": {"file": unicode_text(file.path.name), "sha256": file.sha256, "document": _document(file)},
     }
+
+
+def _without_values(films: dict[str, Any]) -> dict[str, Any]:
+    """The keys of the query alone."""
+    return {"query": dict.fromkeys(films["query"], "...")} if "query" in films else {}
 
 
 def _document(file: ModelFile | EnsembleFile) -> dict[str, Any]:
@@ -215,6 +228,6 @@ def _without_names(provenance: dict[str, Any]) -> dict[str, Any]:
         **files,
         "command": [],
         "machine": {**provenance["machine"], "name": ""},
-        "films": {**provenance["films"], "folder": ""},
+        "films": {**provenance["films"], "folder": "", **_without_values(provenance["films"])},
         "labels": provenance["labels"] and {**provenance["labels"], "file": ""},
     }

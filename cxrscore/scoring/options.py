@@ -13,7 +13,8 @@ from cxrscore.io.strict_json import unicode_text
 from cxrscore.labels import LabelRules
 from cxrscore.labels.public_sets import public_set_names
 from cxrscore.option_values import check_whole_numbers, check_word, text_list
-from cxrscore.remote import PathOrUrl, RemotePath, convert_paths, local_paths, without_secrets
+from cxrscore.remote import PathOrUrl, RemotePath, convert_paths, local_paths
+from cxrscore.remote.dicomweb_query import command_without_secrets, search_filters, with_query
 from cxrscore.scorefile import Partition
 from cxrscore.scoring.target_prevalence import TargetPrevalence, target_prevalence
 from cxrscore.system_resources import default_workers
@@ -29,9 +30,11 @@ class ScoreOptions:
     Parameters
     ----------
     films : path or URL
-        Folder of films.
+        Folder of films, or a PACS as dicomweb+https://host/dicom-web/.
     output : path or URL
         Scores file to write.
+    query : str or sequence of str
+        Conditions such as "Modality=DX" that choose the films of a PACS. They become part of ``films``.
     model : path, or sequence of paths
         Model file or ensemble file; with several model files the scores are means over the models.
     tta : int
@@ -118,6 +121,7 @@ class ScoreOptions:
 
     films: PathOrUrl
     output: PathOrUrl
+    query: str | tuple[str, ...] = ()
     model: Path | tuple[Path, ...] = Path("model.safetensors")
     tta: int = 1
     seed: int = 0
@@ -155,7 +159,8 @@ class ScoreOptions:
         convert_paths(self, local=["temp_dir"], anywhere=["films", "output", "labels"])
         object.__setattr__(self, "model", local_paths(self.model, "model"))
         object.__setattr__(self, "trained_on", public_set_names(self.trained_on))
-        object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
+        object.__setattr__(self, "command", tuple(map(unicode_text, command_without_secrets(self.command))))
+        self._check_query()
         if not self.models:
             raise InputError("no model file is given: expected at least one")
         check_whole_numbers(self, LOWS)
@@ -168,6 +173,14 @@ class ScoreOptions:
             object.__setattr__(self, "partition", Partition.parse(self.partition))
         if self.partition is not None and not isinstance(self.partition, Partition):
             raise InputError(f"partition is {self.partition!r}, expected a text such as '1/2'")
+
+    def _check_query(self) -> None:
+        """Joins the query to the URL, and checks both before any request."""
+        if self.query:
+            object.__setattr__(self, "films", with_query(self.films, self.query))
+            object.__setattr__(self, "query", ())
+        if isinstance(self.films, RemotePath) and self.films.dicomweb:
+            search_filters(self.films)
 
     @property
     def label_rules(self) -> LabelRules:
@@ -242,8 +255,6 @@ class ScoreResult:
         Whether films were added to the folder, or removed from it, since the run began.
     partition : str
         Partition of the films that was scored, as i/n; "" for all films.
-    output_written : bool
-        False if the partition has no film, so no file was written.
     """
 
     output: PathOrUrl
@@ -267,4 +278,3 @@ class ScoreResult:
     labels_joined: bool = False
     film_list_changed: bool = False
     partition: str = ""
-    output_written: bool = True

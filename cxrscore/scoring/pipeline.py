@@ -181,18 +181,20 @@ class _Batch:
 def _batches(
     stream: Iterator[LoadedFilm], wanted: Sequence[tuple[int, range]], job: RunContext, count: Count
 ) -> Iterator[_Batch]:
-    """Batches never cross shards: the batch of a film does not depend on which shards exist already."""
+    """A batch has the readable ones among ``batch_size`` films in a row, so the batch of a film depends neither on the
+    films that cannot be read before it, nor on which shards exist already, nor on the partition."""
+    size = job.options.batch_size
     for number, rows in wanted:
         shard = _ShardBuilder(number, rows, len(job.findings))
         batch = _Batch(shard=shard)
         for place, prepared in enumerate(islice(stream, len(rows))):
+            if place % size == 0 and batch.films:
+                yield batch
+                batch = _Batch(shard=shard)
             shard.films.append(prepared.film)
             if prepared.pixels is None:
                 count(1)
                 continue
-            if len(batch.films) == job.options.batch_size:
-                yield batch
-                batch = _Batch(shard=shard)
             batch.films.append(prepared)
             batch.places.append(place)
         batch.last = True

@@ -186,15 +186,26 @@ class FilmWatch:
         if run.complete or isinstance(options.films, RemotePath):
             return ""
         shards = range(len(run.shards))
+        if self.job.loaded is not None:
+            return self._discard(run, shards, self._touched())
         hashes = [digest for shard in shards for digest in shard_digests(run, shard)]
         remember_digests(options.films, paths, hashes, states=self.states)
         return self._discard(run, shards)
 
-    def _discard(self, run: Run, shards: Sequence[int]) -> str:
+    def _touched(self) -> list[int]:
+        """Rows of the films whose state does not show that they are as they were before the first one was read."""
+        now, (taken, before) = film_states(self.job.options.films, self.job.paths).states, self.states
+        pairs = enumerate(zip(before, now, strict=True))
+        return [row for row, (one, other) in pairs if one is None or one != other or not one.settled(taken)]
+
+    def _discard(self, run: Run, shards: Sequence[int], looked_at: Sequence[int] | None = None) -> str:
+        """Removes the shards with films that have changed; looked_at: rows that may have, None: all of these shards."""
         paths = self.job.paths
-        rows = [row for shard in shards for row in run.shards[shard]]
-        scored = dict(zip(rows, (digest for shard in shards for digest in shard_digests(run, shard)), strict=True))
-        now = dict(zip(rows, _digests(self.job.options, [paths[row] for row in rows]), strict=True))
+        every = [row for shard in shards for row in run.shards[shard]]
+        scored = dict(zip(every, (digest for shard in shards for digest in shard_digests(run, shard)), strict=True))
+        rows = every if looked_at is None else looked_at
+        hashed = _digests(self.job.options, [paths[row] for row in rows], records=self.job.loaded is None)
+        now = dict(zip(rows, hashed, strict=True))
         # A film that was removed or became unreadable keeps its scores.
         changed = [row for row in rows if now[row] not in ("", scored[row])]
         if not changed:
@@ -215,8 +226,9 @@ def shard_digests(run: Run, shard: int) -> list[str]:
     return [digest.decode() for digest in digests]
 
 
-def _digests(options: ScoreOptions, paths: Sequence[str]) -> list[str]:
-    return film_digests(options.films, paths, workers=max(READERS, options.workers), rehash=options.rehash)
+def _digests(options: ScoreOptions, paths: Sequence[str], *, records: bool = True) -> list[str]:
+    workers = max(READERS, options.workers)
+    return film_digests(options.films, paths, workers=workers, rehash=options.rehash, records=records)
 
 
 def _examples(options: ScoreOptions, paths: Sequence[str]) -> str:

@@ -44,6 +44,22 @@ class RuntimeInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoadedModels:
+    """Models that one backend has built, for any number of runs with the same models and the same options.
+
+    files              the model files in the given order, without their tensors
+    backend            name of the backend
+    models             the built models, in the same order
+    golden_difference  result of golden_difference, which is computed once
+    """
+
+    files: tuple[ModelFile, ...]
+    backend: str
+    models: tuple[Model, ...]
+    golden_difference: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunContext:
     """A run that is ready to compute.
 
@@ -53,6 +69,8 @@ class RunContext:
     files        the model files in the given order, without their tensors
     models       the built models; empty if other processes compute
     runtime      reported by one of these processes; None if this process computes
+    loaded       the models of the caller; None if they were built for this run. A run with them does not record the
+                 digests of its films in the cache
     """
 
     options: ScoreOptions
@@ -64,6 +82,7 @@ class RunContext:
     backend: str
     models: tuple[Model, ...]
     runtime: RuntimeInfo | None = None
+    loaded: LoadedModels | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -154,7 +173,7 @@ class RunContext:
         """The labels float32 [n,C] of films to score, by row; NaN if unknown."""
         if self.labels is None:
             return np.full((len(rows), len(self.findings)), np.nan, np.float32)
-        return self.labels.of(self.findings, np.asarray(rows) + self.file_list.rows.start)
+        return self.labels.of(self.findings, np.asarray(rows, np.intp) + self.file_list.rows.start)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -250,15 +269,21 @@ def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
 
 
 def prepare_run(
-    options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms, runtime: RuntimeInfo | None = None
+    options: ScoreOptions,
+    files: tuple[ModelFile, ...],
+    found: FoundFilms,
+    runtime: RuntimeInfo | None = None,
+    loaded: LoadedModels | None = None,
 ) -> RunContext:
     """Reads all inputs of a run except the films; raises an error for any invalid one.
 
     runtime  reported by the process that computes; None: this process builds the models
+    loaded   the models, if they are built already
     """
     listing = resume_file_list(options, found)
     labels, labels_file = _labels(options, listing, files[0].spec.findings)
-    backend = chosen_backend(options, files)
+    backend = chosen_backend(options, files) if loaded is None else loaded.backend
+    models = () if runtime else _built(options, files, backend) if loaded is None else loaded.models
     return RunContext(
         options=options,
         file_list=listing,
@@ -267,8 +292,9 @@ def prepare_run(
         labels_file=labels_file,
         files=tuple(replace(file, tensors={}) for file in files),
         backend=backend,
-        models=() if runtime else _built(options, files, backend),
+        models=models,
         runtime=runtime,
+        loaded=loaded,
     )
 
 
@@ -311,9 +337,12 @@ def _labels(
 
 
 def _find_labels(films: PathOrUrl) -> PathOrUrl | None:
-    """The label table in or beside a local folder; in a remote folder only in it. None if there is none."""
+    """The label table in or beside a local folder; in a remote folder only in it. None if there is none, as in
+    a PACS."""
     if not isinstance(films, RemotePath):
         return lab.find_labels(films)
+    if films.dicomweb:
+        return None
     table = films / "labels.csv"
     return table if remote_exists(table) else None
 

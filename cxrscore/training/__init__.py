@@ -45,6 +45,7 @@ from cxrscore.training.loop import FitResult, fit
 from cxrscore.training.model_metadata import MemberNumber, model_document, model_evaluation, recipe_of, sets_of_weights
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
 from cxrscore.training.probe import ProbeFit, can_probe, enough_films, solve_probe, without_weightless
+from cxrscore.training.tracking import Tracker, open_tracker
 
 __all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", "train_model"]
 
@@ -58,6 +59,9 @@ def train_model(
     place  where several processes do so together: which of them this one is (ProcessRank.from_environment). Only the
            first one writes and says anything, and all return the same. An error of one ends all: the others with an
            OtherProcessError.
+
+    options.mlflow  checked before any film is read: WriteError if it does not answer. A fault while the finished run is
+                    logged is in the result's ``mlflow_error``.
 
     A KeyboardInterrupt passes through; ``options.resume`` continues from the last finished epoch. If the launcher
     restarts the processes after one died, the run resumes automatically.
@@ -73,10 +77,12 @@ def train_model(
         folders = [run_folder(output) for output in outputs]
         # After a restart of the processes of one machine, the processes of other machines may report no restart.
         goes_on = not processes.all_reduce_and(not options.resume and not place.restarts)
+        tracker: Tracker | None = None
         with processes.collective():
             if processes.is_rank_zero:
                 for output in outputs:
                     _check_output(options, output)
+                tracker = open_tracker(options)
                 for folder in folders:
                     held.enter_context(_locked_run_folder(folder))
                 # Otherwise an early restart would resume it, or a later member the run before.
@@ -84,7 +90,23 @@ def train_model(
                     for folder in folders:
                         remove_checkpoint(folder)
         work = _Work(backend=trainer(), progress=progress, say=say, processes=processes, goes_on=goes_on)
-        return _train(work, options)[0] if len(members) == 1 else _train_ensemble(work, options, members)
+        alone = len(members) == 1
+        result = _train(work, options)[0] if alone else _train_ensemble(work, options, members)
+        return result if options.mlflow is None else _logged(work, tracker, members, options, result)
+
+
+def _logged(
+    work: _Work, tracker: Tracker | None, members: Sequence[TrainOptions], options: TrainOptions, result: TrainResult
+) -> TrainResult:
+    """The result with its MLflow run, which rank 0 logs."""
+
+    def log() -> tuple[str, str]:
+        return ("", "") if tracker is None else tracker.log(options, members, result)
+
+    run, error = work.processes.on_rank_zero_broadcast(log)
+    if tracker is not None and not error:
+        work.say(f"logged to MLflow, {tracker.place}: run {run}")
+    return replace(result, mlflow_run=run, mlflow_error=error)
 
 
 def _check_output(options: TrainOptions, output: Path) -> None:

@@ -184,6 +184,7 @@ _OF_THE_RUN = (
     "executor",
     "processes",
     "address",
+    "mlflow",
 )
 
 

@@ -185,6 +185,9 @@ class TrainOptions:
         How many of these processes; 1 with the executor "local": this one alone.
     address : str, optional
         Address of the cluster of the executor; None: this machine. All machines must reach the cache folder.
+    mlflow : str or path, optional
+        MLflow store that gets the figures of the run: a folder or the URI of a tracking server; None: none. See
+        training.tracking.
 
     Raises
     ------
@@ -263,6 +266,7 @@ class TrainOptions:
     executor: str = "local"
     processes: int = 1
     address: str | None = None
+    mlflow: str | None = field(default=None, repr=False)  # it may contain a password
 
     def __post_init__(self) -> None:
         convert_paths(self, local=["films", "labels", "split", "output", "recipe"])
@@ -273,6 +277,7 @@ class TrainOptions:
         if not self.output.name:
             raise InputError(f"output is {self.output}, a folder; expected the name of a file to write")
         object.__setattr__(self, "findings", _finding_names(self.findings))
+        object.__setattr__(self, "mlflow", _checked_uri(self.mlflow))
         _ = self.label_rules
         for name, words in CHOICES.items():
             check_word(getattr(self, name), name, words)
@@ -394,6 +399,22 @@ class TrainOptions:
         return (self.executor, self.processes, self.address) == ("local", 1, None)
 
 
+def _checked_uri(given: Any) -> str | None:
+    """The URI of an MLflow store, as a text. InputError for a URL that no server understands; it may hold a password,
+    so it is not quoted."""
+    if given is None:
+        return None
+    text = os.fspath(given) if isinstance(given, str | os.PathLike) else ""
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InputError(f"mlflow is of type {type(given).__name__}, expected a folder or the URI of a tracking server")
+    if text.lower().startswith(("http://", "https://")) and set(text) & set("?#"):
+        raise InputError(
+            "the URL of mlflow has a ? or #, expected one without: give user and password, or a token, in "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
+    return text
+
+
 def _finding_names(given: Any) -> tuple[str, ...]:
     """Names of findings, from a sequence of them or from one text with commas."""
     names = text_list(given.split(",") if isinstance(given, str) else given or (), "findings")
@@ -446,6 +467,10 @@ class TrainResult:
         What limits the use of the figures, one sentence each.
     evaluation : dict
         All figures with their intervals, as in the model file: also the yardsticks and the learning curve.
+    mlflow_run : str
+        ID of the MLflow run; "" without ``mlflow``, or if nothing could be logged.
+    mlflow_error : str
+        Why the figures are not in MLflow, or not completely; the model is written nevertheless.
     members : tuple of TrainResult
         Of an ensemble: the result of each network; empty for one network.
     """
@@ -464,4 +489,6 @@ class TrainResult:
     label_match: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     evaluation: dict[str, Any] = field(default_factory=dict)
+    mlflow_run: str = ""
+    mlflow_error: str = ""
     members: tuple[TrainResult, ...] = ()

@@ -48,7 +48,6 @@ class FilmPixels:
     """A decoded film [H,W], black 0, and whether its file has the SHA-256 that the scores file says."""
 
     pixels: Pixels
-    note: str
     same_bytes: bool
 
 
@@ -72,6 +71,8 @@ class FilmFiles:
         self._thumbnails: Recent[int, bytes] = Recent(KEPT_THUMBNAILS)
         self._films_kept: dict[int, FilmPixels] = {}
         self._turn = threading.Lock()
+        # Two requests for one film: the second waits, and finds it decoded.
+        self._of_row = [threading.Lock() for _ in range(16)]
 
     def close(self) -> None:
         """End the worker processes."""
@@ -115,20 +116,13 @@ class FilmFiles:
 
     def film(self, row: int) -> FilmPixels:
         """A film, reduced to LONGEST_SIDE. NoFilmError, BusyError."""
-        with self._turn:
-            kept = self._films_kept.pop(row, None)
-            if kept is not None:
-                self._films_kept[row] = kept
-                return kept
-        with self._place():
-            found = self._pool.load_whole(self.location(row), LONGEST_SIDE)
-        film = FilmPixels(
-            pixels=_pixels(found),
-            note=found.film.message,
-            same_bytes=self._scores.sha256(row) in ("", found.film.sha256),
-        )
-        self._keep(row, film)
-        return film
+        with self._place(), self._of_row[row % len(self._of_row)]:
+            return self._kept(row) or self._keep(row, self._decoded(row))
+
+    def _decoded(self, row: int) -> FilmPixels:
+        found = self._pool.load_whole(self.location(row), LONGEST_SIDE)
+        pixels = _pixels(found)
+        return FilmPixels(pixels=pixels, same_bytes=self._scores.sha256(row) in ("", found.film.sha256))
 
     def picture(self, row: int) -> bytes:
         """A film as JPEG of 8 bits: the film itself, else the thumbnail of the scores file. NoFilmError, BusyError."""
@@ -141,11 +135,19 @@ class FilmFiles:
             pixels = stored
         return encoded(eight_bits(pixels, PICTURE_SIDE))
 
-    def _keep(self, row: int, film: FilmPixels) -> None:
+    def _kept(self, row: int) -> FilmPixels | None:
+        with self._turn:
+            found = self._films_kept.pop(row, None)
+            if found is not None:
+                self._films_kept[row] = found
+            return found
+
+    def _keep(self, row: int, film: FilmPixels) -> FilmPixels:
         with self._turn:
             self._films_kept[row] = film
             while sum(one.pixels.nbytes for one in self._films_kept.values()) > KEPT_BYTES:
                 self._films_kept.pop(next(iter(self._films_kept)))
+        return film
 
     @contextmanager
     def _place(self) -> Iterator[None]:

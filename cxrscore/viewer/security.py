@@ -36,6 +36,8 @@ LONGEST_ADDRESS = 2000
 """Bytes of path and query."""
 LARGEST_BODY = 64 << 10
 """Bytes of the body of a request."""
+_ELSEWHERE = ("cross-site", "same-site")
+"""Pages of other servers. Those of other ports of this machine are same-site: they get the cookie."""
 _READING, _CHANGING = ("GET", "HEAD"), "POST"
 _LEAD_ON = (
     '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/">'
@@ -121,6 +123,8 @@ class Guard:
             raise RefusedError(405, "Wrong method, expected GET, HEAD or POST.")
         if scope["method"] == _CHANGING:
             self._check_origin(headers)
+        elif headers.get("sec-fetch-site") in _ELSEWHERE and headers.get("sec-fetch-mode") != "navigate":
+            raise RefusedError(403, "Pages of other servers may not load anything of this one.")
         if (response := self._exchange(scope)) is not None:
             return response
         if not hmac.compare_digest(self._cookie(headers).encode(), self._access.session.encode()):

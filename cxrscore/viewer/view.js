@@ -35,6 +35,17 @@
     keys.set("j", () => step(1));
     keys.set("k", () => step(-1));
     keys.set("g", () => follow("#next-unmarked"));
+    for (const picture of all("a.film img")) {
+      const replace = () => {
+        const words = document.createElement("span");
+        words.className = "none";
+        words.ariaHidden = "true";
+        words.textContent = "no picture";
+        picture.replaceWith(words);
+      };
+      if (picture.complete && !picture.naturalWidth) replace();
+      else picture.addEventListener("error", replace);
+    }
     const form = one("#filters");
     const submit = () => {
       // Only what differs from the usual stands in the address.
@@ -96,7 +107,8 @@
       }
       if (!answer.ok) {
         this.tell(await answer.text());
-        if (one("#picture")) one("#picture").hidden = false;
+        if (this.data.thumbnail === "1") this.showThumbnail();
+        else one(".stage").hidden = true;
         return false;
       }
       const header = (name) => Number(answer.headers.get(name));
@@ -113,6 +125,13 @@
       return true;
     }
 
+    showThumbnail() {
+      const picture = document.createElement("img");
+      picture.src = `/film/${this.data.row}/picture`;
+      picture.alt = "Thumbnail of the film";
+      this.canvas.after(picture);
+    }
+
     reset() {
       this.level = 0.5;
       this.span = 1;
@@ -122,8 +141,18 @@
       this.paint();
     }
 
-    // Window and level by a table of all stored values, then the picture.
+    // A new window: the picture is made at most once for each frame that the browser draws.
     paint() {
+      this.stale = true;
+      one("#level").value = Math.round(1000 * this.level);
+      one("#width").value = Math.round(1000 * this.span);
+      one("#window").textContent = `level ${Math.round(100 * this.level)} %, width ${Math.round(100 * this.span)} %`;
+      one("[data-do=invert]").setAttribute("aria-pressed", String(this.inverted));
+      this.draw();
+    }
+
+    // Window and level by a table of all stored values.
+    makePicture() {
       const table = new Uint32Array(this.levels);
       const low = this.level - this.span / 2;
       for (let value = 0; value < this.levels; value++) {
@@ -134,11 +163,7 @@
       }
       for (let at = 0; at < this.pixels.length; at++) this.grey[at] = table[this.pixels[at]];
       this.picture.getContext("2d").putImageData(this.image, 0, 0);
-      one("#level").value = Math.round(1000 * this.level);
-      one("#width").value = Math.round(1000 * this.span);
-      one("#window").textContent = `level ${Math.round(100 * this.level)} %, width ${Math.round(100 * this.span)} %`;
-      one("[data-do=invert]").setAttribute("aria-pressed", String(this.inverted));
-      this.draw();
+      this.stale = false;
     }
 
     draw() {
@@ -151,6 +176,7 @@
     }
 
     drawNow() {
+      if (this.stale) this.makePicture();
       const ratio = window.devicePixelRatio || 1;
       const [wide, high] = [this.canvas.clientWidth * ratio, this.canvas.clientHeight * ratio].map(Math.round);
       if (this.canvas.width !== wide || this.canvas.height !== high) [this.canvas.width, this.canvas.height] = [wide, high];

@@ -5,15 +5,19 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from corpus_bytes import dicom
 from made_model import document
-from made_run import made_file
+from made_run import made_file, made_run, made_shard, merge
 
 from cxrscore.cli import main
 from cxrscore.contract import ModelSpec
+from cxrscore.export.object_kinds import OBJECT_KINDS
+from cxrscore.io import sha256_bytes
 from cxrscore.models.model_file import save_model
 from cxrscore.networks.tensors import initial_tensors
 
@@ -92,6 +96,7 @@ def test_a_model_becomes_an_onnx_file():
         (["m.safetensors", "-o", "none/m.onnx"], 74, "cannot write none/m.onnx: No such file or directory"),
         (["m.safetensors", "-o", "out.csv"], 1, "`cxrscore export m.safetensors -o model.onnx` exports it"),
         (["out.h5", "-o", "out.csv", "--feature-map"], 1, "--feature-map is for the format onnx"),
+        (["m.safetensors", "--to", "onnx", "--stow", "https://host/"], 1, "--stow has no meaning for the format onnx"),
     ],
 )
 def test_mistakes_with_a_model_are_told_and_leave_nothing(words, code, told):
@@ -115,6 +120,18 @@ def test_mistakes_with_a_model_are_told_and_leave_nothing(words, code, told):
         (["none.h5", "-o", "out.csv", "--films", "."], 1, "--films has no meaning"),
         (["broken.h5", "-o", "out.csv"], 1, "broken.h5 is not a scores file (HDF5)"),
         (["out.h5", "-o", "sr", "--format", "dicom-sr"], 1, "--films"),
+        (["out.h5", "--stow", "https://host/dicom-web/"], 1, "--films"),
+        (["out.h5", "--stow", "https://user:canary@host/?a=b", "--films", "."], 1, "expected one without a query"),
+        (
+            ["out.h5", "-o", "out.csv", "--stow", "https://host/dicom-web/"],
+            1,
+            "--stow has no meaning for the format csv",
+        ),
+        (["out.h5", "-o", "-", "--to", "fhir"], 1, "the format fhir is many files: name a folder with --output"),
+        (["out.h5", "-o", "x", "--to", "dicom", "--films", ".", "--objects", "sr,ct"], 1, "no DICOM object 'ct'"),
+        (["out.h5", "-o", "x", "--to", "dicom", "--films", ".", "--contour-level", "1"], 2, "contour-level"),
+        (["out.h5", "-o", "x", "--to", "dicom", "--films", ".", "--maps-of", "all", "--maps-of", "Mass"], 1, "alone"),
+        (["out.h5", "-o", "x", "--to", "dicom-sr", "--films", ".", "--objects", "pm"], 1, "--objects has no meaning"),
     ],
 )
 def test_mistakes_are_told_and_leave_nothing(home, words, code, told):
@@ -122,6 +139,7 @@ def test_mistakes_are_told_and_leave_nothing(home, words, code, told):
     result = export(*words, expect=code)
     assert told in result.stderr
     assert "Traceback" not in result.stderr
+    assert "canary" not in result.stderr
     assert sorted(os.listdir()) == ["broken.h5", "out.h5"]
 
 
@@ -152,3 +170,37 @@ def test_a_full_disk_leaves_no_file(home, name):
     assert done.returncode == 74
     assert done.stderr == f"cxrscore: cannot write {name}: File too large. No partial file remains.\n"
     assert sorted(os.listdir()) == ["big.h5", "out.h5"]
+
+
+def test_films_become_fhir_bundles(home):
+    pytest.importorskip("fhir.resources")
+    result = export("out.h5", "-o", "bundles", "--to", "fhir")
+    count = len(os.listdir("bundles"))
+    assert count > 0
+    assert result.stderr.splitlines()[-1].startswith(f"wrote {count} bundles to bundles/")
+
+
+def test_help_names_all_kinds_of_dicom_objects():
+    said = " ".join(export("--help").stdout.split())
+    assert [name for name in OBJECT_KINDS if f"{name} (" not in said] == []
+
+
+def test_films_become_dicom_objects(home):
+    pytest.importorskip("highdicom")
+    film = home / "films" / "ward 1" / "000001.png"
+    film.parent.mkdir(parents=True)
+    data = dicom(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.4")
+    film.write_bytes(data)
+    run = made_run(home / "one.h5", 3)
+    run.write(0, replace(made_shard(range(3)), kind=["", "dicom", "png"], sha256=["", sha256_bytes(data), ""]))
+    merge(run)
+    words = ("one.h5", "--films", "films", "--to", "dicom")
+    assert "wrote 1 objects to sr/ (1 sr)" in export(*words, "-o", "sr", "--objects", "sr").stderr
+    assert len(os.listdir("sr")) == 1
+    told = export(*words, "-o", "pm", "--objects", "sr,pm", "--maps-of", "Mass").stderr
+    assert "left out, 1 findings: no map in the scores file: score with a larger --heatmaps\n" in told
+    told = export(*words, "-o", "pm", "--objects", "pm", "--maps-of", "all", "--overwrite", expect=3).stderr
+    assert "not exported: ward 1/000001.png: the scores file does not say how films became" in told
+    film.write_bytes(data + b"x")
+    told = export(*words, "-o", "changed", "--objects", "sr", expect=3).stderr
+    assert "not exported: ward 1/000001.png: it has changed since it was scored" in told

@@ -15,6 +15,7 @@ LINES = {
     "train": ([*TRAIN, "--trainable", "all", "--epochs", "1"], 0, "macro_auc"),
     "score": (["score", "films", "-o", "out.h5"], 3, "failed"),
     "report": (["report", "out.h5"], 0, "findings"),
+    "queue": (["queue", "out.h5", "--by", "random"], 0, "candidates"),
     "show scores": (["show", "out.h5"], 0, "findings"),
     "show model": (["show", "model.safetensors"], 0, "spec"),
     "export": (["export", "out.h5", "-o", "out.csv"], 0, "unscored"),

@@ -74,12 +74,21 @@ _IMPORTED = {
     "notes": [],
 }
 _SCORED = {
+    "n_films": 0,
+    "scored": 0,
+    "seconds": 0.0,
+    "backend": "b",
+    "partition": "",
+    "has_leakage": False,
+    "not_held_out": [],
+    "noted_films": 0,
+    "film_notes": {},
+    "output": "new.h5",
     "failed": [],
     "failed_statuses": [],
     "notes": [],
     "unreadable_paths": [],
     "other_files": {},
-    "output_written": False,
     "film_list_changed": False,
 }
 _MERGED = {"films": 1, "failed": 0, "merged_files": 1, "seconds": 0.0, "output": "o"}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -45,6 +48,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_it_serves_until_ctrl_c(made: MadeView) -> None:
     pytest.importorskip("cv2")
     arguments = [str(made.scores), "--films", str(made.films), "--no-browser", "--verbose"]
@@ -70,6 +74,33 @@ def test_it_serves_until_ctrl_c(made: MadeView) -> None:
         assert "GET FilmPage.pixels 200" in err
         for secret in (token, CANARY, "Traceback"):
             assert secret not in err
+
+
+@pytest.mark.slow
+def test_the_address_can_be_json(made: MadeView) -> None:
+    with running(str(made.scores), "--no-browser", "--json", "--quiet") as (process, line):
+        assert process.stdout is not None
+        told = json.loads(line + process.stdout.readline() + process.stdout.readline())
+        with urllib.request.urlopen(told["address"]) as answer:
+            assert answer.status == 200
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
+def test_with_a_certificate_it_speaks_https_only(made: MadeView, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    made_by = [*command, "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made_by, check=True, capture_output=True)
+    arguments = [str(made.scores), "--no-browser", "--host", "localhost", "--certificate", str(certificate)]
+    with running(*arguments, "--key", str(key)) as (_, address):
+        assert address.startswith("https://localhost:")
+        trusted = ssl.create_default_context(cafile=certificate)
+        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trusted))
+        with opener.open(address) as answer:
+            assert "Secure" in answer.headers["Set-Cookie"]
+        with pytest.raises(OSError), urllib.request.urlopen(address.replace("https:", "http:")):
+            pass
 
 
 def test_a_port_in_use_is_named(made: MadeView, capsys: pytest.CaptureFixture[str]) -> None:

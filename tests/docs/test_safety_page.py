@@ -33,7 +33,7 @@ def test_every_test_that_is_named_exists(path: str, name: str) -> None:
 
 def test_every_hazard_names_a_test() -> None:
     headings = re.findall(r"^## (A .*|Scores .*)$", SAFETY, re.M)
-    assert len(headings) == 4
+    assert len(headings) == 5
     for heading in headings:
         for row in rows(SAFETY, heading):
             assert len(row) == 3, row
@@ -76,3 +76,13 @@ def test_the_benchmarks_run(name: str, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "| 200 |" in done.stdout
     assert "| 400 |" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_viewer_runs(tmp_path: Path) -> None:
+    pytest.importorskip("starlette")
+    pytest.importorskip("uvicorn")
+    command = [sys.executable, str(ROOT / "benchmarks" / "bench_view.py"), "600"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "600 films" in done.stdout
+    assert "peak memory: server" in done.stdout

@@ -147,6 +147,6 @@ def test_a_share_whose_worker_is_killed_anywhere_ends_as_if_undisturbed(tmp_path
         if own[1].exists():
             assert contents(own[1]) == whole
     assert kills >= 3
-    assert Partition(number=2, count=3).rows(FILMS) == range(128, 192)
+    assert Partition(number=2, count=3).rows(FILMS, 8) == range(64, 128)
     merged(own, tmp_path / "out.h5")
     assert without_provenance(tmp_path / "out.h5") == wanted

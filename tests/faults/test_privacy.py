@@ -119,7 +119,7 @@ def unpacked(path: Path) -> Iterator[bytes]:
 
 
 def outputs(home: Path, name: str, *options: str) -> dict[str, list[bytes]]:
-    """What score, report, verify, show and export write and say, by command or file."""
+    """What score, report, verify, show, export and queue write and say, by command or file."""
     before = {path for path in home.rglob("*") if path.is_file()}
     said = {
         "score": cxrscore(
@@ -133,6 +133,9 @@ def outputs(home: Path, name: str, *options: str) -> dict[str, list[bytes]]:
         ),
         "show": cxrscore(home, "show", f"{name}.h5", "--json", expect=0),
         "export csv": cxrscore(home, "export", f"{name}.h5", "-o", f"{name}.csv", "--all-columns", expect=0),
+        "queue": cxrscore(
+            home, "queue", f"{name}.h5", "--by", "random", "-o", f"{name}-queue.csv", "--json", expect=0
+        ),
         "export json": cxrscore(home, "export", f"{name}.h5", "-o", f"{name}.json", "--json", expect=0),
     }  # fmt: skip
     new = [path for path in home.rglob("*") if path.is_file() and path not in before]
@@ -185,3 +188,27 @@ def test_what_scoring_leaves_when_it_fails_names_no_patient(home: Path) -> None:
     words = ("score", "canary-folder", "-o", "x.h5", "-m", "canary-model.safetensors", "--labels", "notes.csv")
     said = cxrscore(home, *words, "--backend", "torch", "--anonymize-paths", expect=1)
     assert told({"stderr": [said]}, CANARIES) == []
+
+
+UIDS = [NUMBERS[name] for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")]
+COPIED = [
+    *(TEXTS[name] for name in ("PatientName", "PatientID", "StudyID", "AccessionNumber", "ReferringPhysicianName")),
+    *(NUMBERS[name] for name in ("PatientBirthDate", "StudyDate")),
+]
+"""What an export to DICOM copies, unless it must not."""
+
+
+@pytest.mark.slow
+def test_dicom_objects_have_of_the_patient_what_is_said_and_no_more(home: Path) -> None:
+    pytest.importorskip("highdicom")
+    words = ("-m", "canary-model.safetensors", "--backend", "torch", "--anonymize-paths")
+    cxrscore(home, "score", "canary-folder", "-o", "objects.h5", *words, expect=3)
+    export = ("export", "objects.h5", "--to", "dicom", "--maps-of", "all", "--films", "canary-folder", "--json")
+    for option, allowed in (("--with-patient", [*UIDS, *COPIED]), ("--without-patient", UIDS)):
+        said = cxrscore(home, *export, "-o", f"objects{option}", option, expect=0)
+        assert told({"messages": [said]}, CANARIES + IN_NAMES) == []
+        found = {path.name: [path.read_bytes()] for path in (home / f"objects{option}").iterdir()}
+        assert len(found) >= 6  # a report, a state, and a map and a capture of each finding
+        assert told(found, [one for one in CANARIES + IN_NAMES if one not in allowed]) == []
+        assert len(told(found, UIDS[:1])) == len(found)
+        assert {bool(told({name: texts}, COPIED)) for name, texts in found.items()} == {option == "--with-patient"}

@@ -20,21 +20,30 @@ from cxrscore.scorefile import (
     shard_size,
     thumbnail_candidates,
 )
+from cxrscore.scorefile.manifest import whole_batch
 from cxrscore.scorefile.thumbnail_selection import ScoredFilms, concatenate
 
 UNIT = st.one_of(st.sampled_from([np.float32(0.25), np.float32(0.5)]), st.floats(0, 1, width=32), st.just(np.nan))
 LABELS = st.sampled_from([np.float32(0), np.float32(1), np.float32(np.nan)])
 
 
-@given(st.one_of(st.integers(0, 1000), st.integers(0, 10**8)), st.integers(1, 40))
-def test_every_film_is_in_one_share_and_shares_are_as_long_as_each_other(films: int, of: int) -> None:
-    partitions = [Partition(number=number, count=of).rows(films) for number in range(1, of + 1)]
+@given(st.one_of(st.integers(0, 1000), st.integers(0, 10**8)), st.integers(1, 40), st.integers(1, 300))
+def test_every_film_is_in_one_partition_and_they_are_as_long_as_each_other(films: int, of: int, batch: int) -> None:
+    partitions = [Partition(number=number, count=of).rows(films, batch) for number in range(1, of + 1)]
     assert [rows.start for rows in partitions] == [0, *(rows.stop for rows in partitions[:-1])]
     assert partitions[-1].stop == films
-    size = shard_size(films)
-    assert all(rows.start % size == 0 for rows in partitions if rows)
-    shards = [-(-len(rows) // size) for rows in partitions]
-    assert max(shards) - min(shards) <= 1
+    lengths = [len(rows) for rows in partitions]
+    unit = whole_batch(films, batch) if films >= of * whole_batch(films, batch) else 1
+    assert max(lengths) - min(lengths) <= unit
+    assert all(rows.start % unit == 0 for rows in partitions if rows)
+
+
+@given(st.one_of(st.integers(1, 1000), st.integers(1, 10**8)), st.integers(1, 5000))
+def test_a_shard_has_complete_batches(films: int, batch: int) -> None:
+    size = shard_size(films, batch)
+    assert size % whole_batch(films, batch) == 0
+    assert 0 < size <= 4096
+    assert whole_batch(films, batch) <= batch
 
 
 @settings(deadline=None, max_examples=8)

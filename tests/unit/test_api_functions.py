@@ -21,7 +21,7 @@ from cxrscore.subprocesses import child_environment
 from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions
 
-OF_THE_COMMAND_LINE = {"as_json", "quiet", "shard", "verbose"}
+OF_THE_COMMAND_LINE = {"dry_run", "as_json", "quiet", "shard", "verbose"}
 LISTS = {"findings", "trained_on"}
 """Options that are one comma-separated text on the command line, and a tuple in Python."""
 CHOSEN_LATER = {"backend", "size"}

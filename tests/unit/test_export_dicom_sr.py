@@ -3,6 +3,7 @@
 import stat
 import warnings
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO
 
 import numpy as np
@@ -12,9 +13,10 @@ from few_scores import NAN, few_scores
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.export import ExportOptions, export_pieces, export_scores
-from cxrscore.export.dicom_sr import Algorithm, FilmScores, report_bytes, report_uid
-from cxrscore.export.reports import _algorithm
-from cxrscore.export.source import PATIENT, DicomSource, SourceError, read_source
+from cxrscore.export.dicom.algorithm import algorithm_of
+from cxrscore.export.dicom.objects import Algorithm, FilmScores
+from cxrscore.export.dicom.source import PATIENT, DicomSource, SourceError, read_source
+from cxrscore.export.dicom.structured_report import structured_report
 from cxrscore.io import sha256_bytes
 
 hd = pytest.importorskip("highdicom")
@@ -263,22 +265,33 @@ def test_the_same_scores_give_the_same_bytes(folder):
         {"scored": replace(SCORED, sha256="ce" * 32)},
         {"algorithm": replace(ALGORITHM, model="ac" * 32)},
         {"algorithm": replace(ALGORITHM, parameters=())},
-        {"number": 2},
+        {"source": replace(SOURCE, number=2)},
     ],
 )
 def test_another_content_has_another_uid(changed):
-    own = {"source": SOURCE, "scored": SCORED, "algorithm": ALGORITHM, "number": 1}
-    uid = report_uid(**own)
-    assert uid == report_uid(**own)
-    assert uid != report_uid(**{**own, **changed})
+    own = {"source": SOURCE, "scored": SCORED, "algorithm": ALGORITHM}
+    uid = structured_report(**own).uid
+    assert uid != structured_report(**{**own, **changed}).uid
     assert pydicom.uid.UID(uid).is_valid
     assert len(uid) <= 64
 
 
+def test_scoring_again_gives_the_same_object_with_other_dates():
+    def read(created):
+        made = structured_report(SOURCE, SCORED, replace(ALGORITHM, created=created))
+        dataset = pydicom.dcmread(BytesIO(made.data))
+        assert dataset.SOPInstanceUID == dataset.file_meta.MediaStorageSOPInstanceUID == made.uid
+        return dataset
+
+    first, second = (read(datetime(2026, 1, day, tzinfo=UTC)) for day in (2, 3))
+    assert (first.ContentDate, second.ContentDate) == ("20260102", "20260103")
+    assert first.SOPInstanceUID == second.SOPInstanceUID
+    assert first.SeriesInstanceUID == second.SeriesInstanceUID
+
+
 def test_reports_of_one_study_share_a_series_and_of_two_do_not():
     def series(source):
-        data = report_bytes(source, SCORED, ALGORITHM, uid="2.25.1", number=1)
-        return pydicom.dcmread(BytesIO(data)).SeriesInstanceUID
+        return pydicom.dcmread(BytesIO(structured_report(source, SCORED, ALGORITHM).data)).SeriesInstanceUID
 
     assert series(SOURCE) == series(replace(SOURCE, instance="1.2.6"))
     assert series(SOURCE) != series(replace(SOURCE, study="1.2.9"))
@@ -385,10 +398,10 @@ def test_real_films_have_reports(shared, tmp_path):
 def test_the_algorithm_says_whether_probabilities_are_calibrated():
     line = {"method": "platt", "slope": [1.0], "intercept": [0.0], "fitted_on": "valid", "prevalence": [0.2]}
     document = {"spec": {"findings": ["Mass"]}, "calibration": line}
-    told = _algorithm({"models": [{"document": document}], "target_prevalence": {"Mass": 0.01}}).parameters[-1]
+    told = algorithm_of({"models": [{"document": document}], "target_prevalence": {"Mass": 0.01}}).parameters[-1]
     assert told.startswith(
         "Probabilities are calibrated by a slope and an intercept for each finding, on the validation"
     )
     assert told.endswith("They were moved to a target prevalence (--target-prevalence): Mass 0.01.")
-    odd = _algorithm({"models": [{"document": document}], "target_prevalence": {"a\\b\n": 0.01}}).parameters[-1]
+    odd = algorithm_of({"models": [{"document": document}], "target_prevalence": {"a\\b\n": 0.01}}).parameters[-1]
     assert "a_b_ 0.01" in odd

@@ -254,7 +254,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("out.xlsx", {}, "names no format; expected .csv, .json, .parquet, .pq, or --format"),
+        ("out.xlsx", {}, "names no format; expected .csv, .json, .parquet, .pq, or --to"),
         ("out", {}, "names no format"),
         ("out.json", {"layout": "peer"}, "--layout has no meaning for the format json"),
         ("out.json", {"every_column": True}, "--all-columns has no meaning for the format json"),

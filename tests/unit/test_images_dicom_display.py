@@ -15,7 +15,7 @@ from corpus_bytes import IMPLICIT, JPEG_2000, JPEG_LS, dicom, lookup_table  # no
 from pydicom.dataset import Dataset  # noqa: E402
 from pydicom.sequence import Sequence  # noqa: E402
 
-from cxrscore.images import Status, decode_film  # noqa: E402
+from cxrscore.images import Status, decode_film, dicom_display  # noqa: E402
 from cxrscore.images.dicom_pixels import REST_IGNORED  # noqa: E402
 from cxrscore.images.grey_range import RANGE_FROM_PIXELS  # noqa: E402
 
@@ -350,3 +350,39 @@ def test_a_small_film_on_a_large_plate_keeps_its_window(interpretation: str) -> 
 def test_noise_is_no_film_whatever_its_range() -> None:
     noise = np.random.default_rng(0).integers(0, 200, (960, 960)).astype(np.uint16)
     assert decode_film(dicom(noise, bits=16)).status == Status.BLANK
+
+
+# --- the display, for a presentation state
+
+
+@pytest.mark.parametrize(
+    ("bits", "elements"),
+    [
+        (12, {}),
+        (16, {}),  # no window, and a quarter of the range is used: it is a guess
+        (12, {"WindowCenter": 1500, "WindowWidth": 2500}),
+        (12, {"WindowCenter": 1500, "WindowWidth": 2500, "VOILUTFunction": "LINEAR_EXACT"}),
+        (12, {"WindowCenter": -9000, "WindowWidth": 10}),  # contradicts the pixels
+        (12, {"RescaleSlope": 2, "RescaleIntercept": -1000, "WindowCenter": 2000, "WindowWidth": 5000}),
+        (12, {"PhotometricInterpretation": "MONOCHROME1"}),
+    ],
+)
+def test_the_display_gives_the_pixels_of_the_film(bits: int, elements: dict[str, Any]) -> None:
+    data = dicom(TWELVE, bits=bits, **elements)
+    display = dicom_display(data)
+    slope, intercept = display.modality or (1, 0)
+    values = TWELVE * slope + intercept
+    center, width = display.voi.center, display.voi.width
+    if display.voi.function == "LINEAR":
+        center, width = center - 0.5, width - 1
+    grey = np.clip((values - center) / width + 0.5, 0, 1)
+    wanted, _ = shown(data)
+    np.testing.assert_allclose(1 - grey if display.inverted else grey, wanted, atol=1e-4)
+
+
+def test_a_lut_of_the_film_is_its_display() -> None:
+    table = np.arange(256, dtype=np.uint16)[::-1] * 257
+    data = dicom(np.rint(FILM * 255).astype(np.uint8), VOILUTSequence=lookup_table(table.tolist(), 16))
+    display = dicom_display(data)
+    assert display.modality is None
+    assert (display.voi.first, display.voi.top, display.voi.table.tolist()) == (0, 65535, table.tolist())

@@ -9,7 +9,8 @@ pytest.importorskip("pydicom")
 from corpus_bytes import chest, dicom
 
 from cxrscore.images import Status, decode_film
-from cxrscore.images.dicom_selection import is_other_part
+from cxrscore.images.dicom_selection import is_other_part, kind_by_attributes
+from cxrscore.remote.bounds import DicomAttributes
 
 CLASSES = "1.2.840.10008.5.1.4.1.1."
 
@@ -114,3 +115,25 @@ def test_body_part_counts_only_for_chest_modalities() -> None:
     for text in ("GENOU", "KNEES"):
         assert decode_film(dicom(BodyPartExamined=text)).message == "another body part, expected the chest"
         np.testing.assert_array_equal(decode_film(dicom(BodyPartExamined=text), any_modality=True).pixels, chest())
+
+
+@pytest.mark.parametrize(
+    ("stated", "modality", "kind", "kind_of_any"),
+    [
+        ({"modality": "DX"}, "DX", "", ""),
+        ({}, "", "", ""),
+        ({"modality": "CT"}, "CT", "DICOM CT object", ""),
+        ({"modality": "SR"}, "SR", "DICOM SR object", "DICOM SR object"),
+        ({"sop_class": f"{CLASSES}88.11"}, "", "DICOM non-image object", "DICOM non-image object"),
+        ({"sop_class": f"{CLASSES}66.4"}, "SEG", "DICOM segmentation", "DICOM segmentation"),
+        ({"sop_class": f"{CLASSES}30"}, "DX", "DICOM parametric map", "DICOM parametric map"),
+        ({"manufacturer": "cxrscore", "modality": "DX"}, "DX", "cxrscore result", "cxrscore result"),
+        ({"sop_class": f"{CLASSES}7", "manufacturer": "Maker"}, "DX", "", ""),
+    ],
+)
+def test_what_a_pacs_states_tells_what_is_no_film(
+    stated: dict[str, str], modality: str, kind: str, kind_of_any: str
+) -> None:
+    attributes = DicomAttributes(**stated)
+    assert kind_by_attributes(attributes, modality, any_modality=False) == kind
+    assert kind_by_attributes(attributes, modality, any_modality=True) == kind_of_any

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.images import Preprocessing, preprocess, thumbnail, to_unit
+from cxrscore.images import Preprocessing, film_in_square, preprocess, thumbnail, to_unit
 
 
 def film(height: int, width: int, dtype: type = np.uint8) -> np.ndarray:
@@ -52,6 +52,24 @@ def test_pad_keeps_the_proportions_on_black(height: int, width: int) -> None:
 
 def test_pad_of_a_very_long_film_keeps_a_line() -> None:
     assert preprocess(np.full((1, 1000), 9, np.uint8), Preprocessing(size=10, fit="pad")).sum() == 90
+
+
+@pytest.mark.parametrize(
+    ("fit", "height", "width", "rows", "columns"),
+    [
+        ("stretch", 4, 2, (0, 1), (0, 1)),
+        ("pad", 4, 2, (0, 1), (2 / 8, 4 / 8)),
+        ("pad", 3, 5, (1 / 8, 5 / 8), (0, 1)),  # 4.8 rows are 5, and of 3 rows of black one is above
+        ("pad", 1, 1000, (3 / 8, 1 / 8), (0, 1)),
+        ("crop", 4, 2, (-1 / 2, 2), (0, 1)),
+        ("crop", 3, 6, (0, 1), (-1 / 3, 2)),
+        ("crop", 5, 2, (-1 / 2, 5 / 2), (0, 1)),  # of 3 rows left out one is above
+    ],
+)
+def test_the_place_of_a_film_in_the_square(
+    fit: str, height: int, width: int, rows: tuple[float, float], columns: tuple[float, float]
+) -> None:
+    assert film_in_square(height, width, Preprocessing(size=8, fit=fit)) == (rows, columns)
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])

@@ -342,6 +342,37 @@ def test_a_killed_process_loses_nothing_that_it_has_saved(path: Path) -> None:
             assert [event.number for event in marks.events()] == list(range(1, len(marks.events()) + 1))
 
 
+_HALF_WRITTEN = """
+import sys
+from pathlib import Path
+from cxrscore.marks import Kind, MarkedFilm, MarksFile, ReadingSession
+with MarksFile(Path(sys.argv[1])) as marks, marks._writing() as connection:
+    connection.execute("PRAGMA cache_size = 1")  # pages are written to the file before the transaction ends
+    for number in range(500):
+        marks._insert(ReadingSession(reader="Anna"), MarkedFilm(sha256=f"{number:064x}"), Kind.COMMENT, text="x" * 500)
+    print("written", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.slow
+def test_a_write_that_is_cut_short_is_undone(path: Path) -> None:
+    with MarksFile(path, create=True) as marks:
+        marks.answer(ANNA, FIRST, "Effusion", Answer.YES)
+    size = path.stat().st_size
+    line = [sys.executable, "-P", "-c", _HALF_WRITTEN, str(path)]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "written\n"
+        one.kill()
+    assert path.stat().st_size > size
+    assert path.with_name(f"{path.name}-journal").stat().st_size
+    with MarksFile(path) as marks:
+        assert [event.finding for event in marks.events()] == ["Effusion"]
+    assert path.stat().st_size == size
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
 def test_threads_share_a_file(path: Path) -> None:
     with MarksFile(path, create=True) as marks:
 

@@ -10,10 +10,12 @@ from made_run import made_file
 
 from cxrscore import plugins
 from cxrscore.errors import InputError
+from cxrscore.io import sha256_file
 from cxrscore.labels import LabelRules, read_boxes, read_joined_labels
 from cxrscore.marks import Answer, MarkedFilm, MarksFile, ReadingSession
 from cxrscore.metrics import cohen_kappa
 from cxrscore.reading import MarksOptions, Rule, describe_agreement, draw_queue, export_marks, queue_csv
+from cxrscore.synthetic.phantoms import make_phantoms
 
 YES, NO, UNSURE, NOT = Answer.YES, Answer.NO, Answer.UNSURE, Answer.NOT_ASSESSABLE
 FILMS = [MarkedFilm(sha256=f"{row:064x}", path=f"{row}.png", width=90, height=90, patient=row // 2) for row in range(8)]
@@ -126,6 +128,23 @@ def test_other_files_are_not_replaced(path: Path, tmp_path: Path) -> None:
         export_marks(MarksOptions(marks=path, output=path, overwrite=True))
     with pytest.raises(InputError, match="two outputs"):
         export_marks(MarksOptions(marks=path, output=tmp_path / "x.csv", boxes=tmp_path / "x.csv"))
+
+
+def test_films_are_found_by_their_bytes(tmp_path: Path) -> None:
+    make_phantoms(tmp_path, films=3, patients=3, side=32, seed=1)
+    names = sorted(path.name for path in (tmp_path / "films").glob("*.png"))
+    digests = [sha256_file(tmp_path / "films" / name) for name in names]
+    path = tmp_path / "out.marks.sqlite"
+    with MarksFile(path, create=True) as marks:
+        for sha256, old in zip((*digests[:2], "f" * 64), ("old.png", "", "gone.png"), strict=True):
+            marks.answer(ReadingSession(reader="Anna"), MarkedFilm(sha256=sha256, path=old), "Mass", YES)
+    (tmp_path / "films" / "x").mkdir()
+    (tmp_path / "films" / names[0]).rename(tmp_path / "films" / "x" / "new.png")
+    result = export_marks(MarksOptions(marks=path, output=tmp_path / "labels.csv", films=tmp_path / "films"))
+    assert sorted((tmp_path / "labels.csv").read_text().splitlines()) == sorted(
+        ["film,Mass", "x/new.png,1", f"{names[1]},1", "gone.png,1"]
+    )
+    assert result.elsewhere == 1
 
 
 def test_names_are_no_formulas(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from cxrscore.training.model_metadata import recipe_of
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
 MACHINE = {"films", "labels", "output", "split", "device", "feature_backend", "workers", "resume", "allow_leakage"}
-MACHINE |= {"allow_unmatched", "executor", "processes", "address", "overwrite", "recipe", "trained_on"}
+MACHINE |= {"allow_unmatched", "executor", "processes", "address", "overwrite", "recipe", "trained_on", "mlflow"}
 
 
 def test_a_recipe_has_every_option_that_is_not_of_the_machine():

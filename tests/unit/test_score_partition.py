@@ -44,8 +44,9 @@ def options(home, output, partition=None, **changed):
 
 def parts_of(home, of, **changed):
     parts = [home / f"part{number}.h5" for number in range(1, of + 1)]
-    results = [score_films(options(home, path.name, f"{n}/{of}", **changed)) for n, path in enumerate(parts, 1)]
-    return [path for path, result in zip(parts, results, strict=True) if result.output_written]
+    for number, path in enumerate(parts, 1):
+        score_films(options(home, path.name, f"{number}/{of}", **changed))
+    return parts
 
 
 def stop_after(films):
@@ -70,10 +71,12 @@ def test_what_is_no_share_is_refused(text):
         Partition.parse(text)
 
 
-def test_a_share_is_whole_shards_of_the_run():
-    """150 films are shards of 64, 64 and 22."""
-    assert [Partition(number=n, count=2).rows(150) for n in (1, 2)] == [range(128), range(128, 150)]
-    assert [len(Partition(number=n, count=5).rows(150)) for n in range(1, 6)] == [64, 64, 0, 22, 0]
+def test_a_partition_is_whole_batches_of_the_run():
+    """150 films are 18 batches of 8 and one of 6, 40 are 5. Of 9 films, 2 partitions have less than a batch each."""
+    assert [Partition(number=n, count=2).rows(150, 8) for n in (1, 2)] == [range(72), range(72, 150)]
+    assert [len(Partition(number=n, count=3).rows(40, 8)) for n in (1, 2, 3)] == [8, 16, 16]
+    assert [len(Partition(number=n, count=2).rows(9, 8)) for n in (1, 2)] == [4, 5]
+    assert [len(Partition(number=n, count=3).rows(2, 8)) for n in (1, 2, 3)] == [0, 1, 1]
 
 
 # --- all partitions are the whole
@@ -105,14 +108,17 @@ def test_the_line_without_shares_finds_its_work_done(home, monkeypatch):
     assert score_films(options(home, "out.h5")).computed == 0
 
 
-def test_more_shares_than_shards_leave_some_without_films(home):
-    parts = parts_of(home, 5)
-    assert [path.name for path in parts] == ["part1.h5", "part2.h5", "part4.h5"]
-    empty = score_films(options(home, "none.h5", "3/5"))
-    assert (empty.output_written, empty.n_films, empty.failed, empty.unreadable_paths) == (False, 0, (), ())
-    assert "partition 3/5 has no films: 141 films are divided into 3 shards" in empty.notes[0]
-    assert not [path for path in home.iterdir() if path.name.startswith("none.h5")]
-    assert merge_scores(MergeOptions(partial_files=tuple(parts), output=home / "out.h5")).films == FILMS + 1
+def test_a_partition_without_films_is_a_valid_part(home):
+    for path in sorted((home / "films").iterdir())[2:]:
+        path.unlink()
+    parts = parts_of(home, 3, labels=home / "labels.csv", allow_unmatched=True)
+    assert [len(open_scores(path).films.path) for path in parts] == [0, 1, 1]
+    assert all(verdict.passed is not False for verdict in verify_file(parts[0]))
+    again = score_films(options(home, "part1.h5", "1/3", labels=home / "labels.csv", allow_unmatched=True))
+    assert (again.n_films, again.computed, again.failed, again.partition) == (0, 0, (), "1/3")
+    warning = open_scores(parts[0]).provenance["warnings"][0]
+    assert warning == "This is partition 1/3 of a run: none of its 2 films."
+    assert merge_scores(MergeOptions(partial_files=tuple(parts), output=home / "out.h5")).films == 2
 
 
 # --- a part by itself
@@ -126,13 +132,13 @@ def test_a_part_says_what_it_is_a_part_of(home):
     assert scores.provenance["partition"] == {
         "number": 2,
         "count": 3,
-        "first_row": 64,
+        "first_row": 48,
         "total_films": FILMS + 1,
         "run_fingerprint": run,
     }
-    assert scores.provenance["warnings"] == ["This is partition 2/3 of a run: films 65 to 128 of 141."]
-    assert (len(scores.films.path), scores.provenance["films"]["total"]) == (64, 64)
-    assert scores.provenance["labels"]["labelled_films"] == 64 - 7  # every ninth has no row: 72, 81, ... 126
+    assert scores.provenance["warnings"] == ["This is partition 2/3 of a run: films 49 to 96 of 141."]
+    assert (len(scores.films.path), scores.provenance["films"]["total"]) == (48, 48)
+    assert scores.provenance["labels"]["labelled_films"] == 48 - 5  # every ninth has no row: 54, 63, ... 90
     assert claim.fingerprint != run
     verdicts = verify_file(home / "part.h5", films=home / "films", model=home / "a")
     assert all(verdict.passed for verdict in verdicts), verdicts
@@ -150,7 +156,7 @@ def test_a_part_that_was_stopped_goes_on(home):
     score_films(options(home, "whole.h5", "1/2"))
     with pytest.raises(InterruptedError):
         score_films(options(home, "part.h5", "1/2"), stop_after(70))
-    assert score_films(options(home, "part.h5", "1/2")).computed == 64
+    assert score_films(options(home, "part.h5", "1/2")).computed == 8
     whole, part = contents(home / "whole.h5"), contents(home / "part.h5")
     assert {name for name in whole if whole[name] != part[name]} == {"@provenance"}
     assert score_films(options(home, "part.h5", "1/2")).computed == 0
@@ -166,7 +172,7 @@ def test_another_share_does_not_go_on_with_a_part(home):
     ):
         with pytest.raises(InputError, match=words):
             score_films(options(home, "part.h5", partition))
-    assert score_films(options(home, "part.h5", "2/2", overwrite=True)).n_films == 13
+    assert score_films(options(home, "part.h5", "2/2", overwrite=True)).n_films == 69
 
 
 def test_a_part_keeps_to_the_films_it_began_with(home):
@@ -175,7 +181,7 @@ def test_a_part_keeps_to_the_films_it_began_with(home):
         score_films(options(home, "part1.h5", "1/2", **given), stop_after(70))
     (home / "films" / "000 new.png").write_bytes((home / "films" / "000.png").read_bytes())
     result = score_films(options(home, "part1.h5", "1/2", **given))
-    assert (result.computed, result.n_films) == (64, 128)
+    assert (result.computed, result.n_films) == (8, 72)
     assert "Partitions that start now belong to another run" in result.notes[0]
     score_films(options(home, "part2.h5", "2/2", **given))
     with pytest.raises(
@@ -193,14 +199,14 @@ def test_labels_of_a_part_are_those_of_the_whole_folder(home):
     with pytest.raises(InputError, match=r"after this partition was started.*Restore the folder.*--overwrite"):
         score_films(options(home, "part.h5", "1/2"))
     new.unlink()
-    assert score_films(options(home, "part.h5", "1/2")).computed == 64
+    assert score_films(options(home, "part.h5", "1/2")).computed == 8
 
 
 def test_a_finished_part_builds_no_network(home, monkeypatch):
     score_films(options(home, "part.h5", "2/3"))
     monkeypatch.setattr(plugins, "get_backend", None)
     again = score_films(options(home, "part.h5", "2/3"))
-    assert (again.computed, again.n_films, again.partition, again.output_written) == (0, 64, "2/3", True)
+    assert (again.computed, again.n_films, again.partition) == (0, 48, "2/3")
 
 
 def test_names_of_films_without_bytes_are_rows_of_the_whole_run(home):
@@ -209,4 +215,4 @@ def test_names_of_films_without_bytes_are_rows_of_the_whole_run(home):
         score_films(options(home, "part.h5", "2/2", **given), stop_after(8))
     (home / "films" / "130.png").unlink()
     score_films(options(home, "part.h5", "2/2", **given))
-    assert open_scores(home / "part.h5").films.path[2] == "row 130"
+    assert open_scores(home / "part.h5").films.path[58] == "row 130"

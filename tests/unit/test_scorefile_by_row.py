@@ -45,7 +45,6 @@ def test_maps_and_thumbnails_are_found_by_row(path: Path) -> None:
         assert rows.mapped_findings(0) == ()
         np.testing.assert_array_equal(rows.thumbnail(2), whole.thumbnails.pixels[1])
         assert rows.thumbnail(1) is None
-        assert not rows.map_scale_is_known
         peaks = whole.heat_maps.map.reshape(-1, 15).max(axis=1)
         expected = [max(peaks[whole.heat_maps.finding == column], default=0) for column in range(3)]
         np.testing.assert_array_equal(rows.map_scale(), np.array(expected, np.float32))

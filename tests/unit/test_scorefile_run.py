@@ -21,7 +21,14 @@ from cxrscore.scorefile.layout import LAYOUT
     ("films", "size"), [(1, 64), (64_999, 64), (65_000, 65), (1_000_000, 1000), (4_096_000, 4096), (10**8, 4096)]
 )
 def test_shards_are_a_thousandth_of_the_run_within_bounds(films: int, size: int) -> None:
-    assert shard_size(films) == size
+    assert shard_size(films, 1) == size
+
+
+@pytest.mark.parametrize(
+    ("films", "batch", "size"), [(65_000, 8, 64), (130_000, 8, 128), (500, 48, 48), (500, 100, 64)]
+)
+def test_shards_are_complete_batches_which_they_bound(films: int, batch: int, size: int) -> None:
+    assert shard_size(films, batch) == size
 
 
 def test_shards_cover_the_films_once_in_order(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from made_view import SIDE, MadeView, film_pixels, made_view
-from view_tab import Tab, axe_faults, browsing, needs_axe, needs_chromium, serving
+from view_tab import Tab, axe_faults, browsing, needs_axe, needs_chromium, serving, wait_for
 
 from cxrscore.viewer import server
 
@@ -72,12 +72,13 @@ def test_sort_filter_open_and_go_on_by_keys(tab: Tab, made: MadeView) -> None:
     page.keyboard.press("j")
     second = page.locator("#films a.film").nth(1)
     assert page.evaluate("document.activeElement.getAttribute('href')") == second.get_attribute("href")
-    name = second.inner_text()
+    name = second.locator(".path").inner_text()
     page.keyboard.press("Enter")
-    page.wait_for_selector("h1 .path")
+    wait_for(page, "h1 .path")
     assert page.inner_text("h1") == name
     page.keyboard.press("k")
     page.wait_for_function("() => document.querySelector('.pages span').textContent.startsWith('1 of')")
+    page.wait_for_load_state("domcontentloaded")
     page.keyboard.press("u")
     page.wait_for_selector("#films")
     assert "finding=3" in page.url

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -20,10 +21,11 @@ from starlette.testclient import TestClient
 
 from cxrscore.errors import InputError
 from cxrscore.scorefile import open_scores
+from cxrscore.scorefile.by_row import open_by_row
 from cxrscore.viewer import film_files
 from cxrscore.viewer.app import create_app
 from cxrscore.viewer.film_files import FilmFiles
-from cxrscore.viewer.heat_maps import map_rectangle
+from cxrscore.viewer.heat_maps import HeatMapSource, map_rectangle
 from cxrscore.viewer.security import Access
 from cxrscore.viewer.server import ViewOptions, open_viewer
 from cxrscore.viewer.viewer import Viewer
@@ -216,6 +218,38 @@ def test_boxes_of_readers_are_on_the_page(made: MadeView) -> None:
     assert "Boxes of readers" in page
 
 
+class StubModel:
+    """Computes a map with one place of evidence; fails for one finding."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, str]] = []
+
+    def explain(self, film: Path, finding: str) -> np.ndarray:
+        self.asked.append((film, finding))
+        if finding == "Hernia":
+            raise InputError(f"{film} has no result")
+        return np.array([[0.0, 0.5], [-1.0, 0.0]], np.float32)
+
+
+def test_a_model_computes_the_maps_that_the_file_does_not_have(made: MadeView) -> None:
+    row = made.there[4]
+    with open_by_row(made.scores) as scores:
+        films, model = FilmFiles(scores, made.films), StubModel()
+        source = HeatMapSource(scores, films, model)  # type: ignore[arg-type]
+        assert "Map of the scores file" in source.film_map(row, 0).words
+        assert model.asked == []
+        for _ in range(2):  # the second time it is kept
+            found = source.film_map(row, 1)
+            assert "Map computed now. Its largest value is 100 % of the strongest map of Mass" in found.words
+            assert "Scale 0 to 0.5" in found.words
+        assert model.asked == [(made.films / made.paths[row], "Mass")]
+        failed = next(row for row in range(0, 60, 7) if not scores.mapped_findings(row))
+        with pytest.raises(film_files.NoFilmError, match="The map of Hernia cannot be computed") as told:
+            source.film_map(failed, 2)
+        assert "png" not in str(told.value)
+        films.close()
+
+
 def test_where_a_map_lies_on_a_film_of_300_by_200() -> None:
     assert map_rectangle(300, 200, "stretch") == (0, 0, 300, 200)
     assert map_rectangle(300, 200, "crop") == (50, 0, 200, 200)
@@ -252,6 +286,23 @@ def test_what_is_kept_of_films_stays_below_its_limit(made: MadeView, monkeypatch
         for row in made.there[:4]:
             found.films.film(row)
         assert sum(one.pixels.nbytes for one in found.films._films_kept.values()) <= 3 * SIDE[0] * SIDE[1]
+
+
+def test_a_film_that_is_asked_for_twice_at_once_is_decoded_once(
+    made: MadeView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_viewer(ViewOptions(scores=[made.scores], films=made.films)) as found:
+        sound, asked = found.films._pool.load_whole, []
+
+        def counted(path: Path, longest: int) -> object:
+            asked.append(path)
+            return sound(path, longest)
+
+        monkeypatch.setattr(found.films._pool, "load_whole", counted)
+        with ThreadPoolExecutor(4) as pool:
+            films = list(pool.map(found.films.film, [made.there[0]] * 4))
+        assert len(asked) == 1
+        assert all(film is films[0] for film in films)
 
 
 def test_wrong_options_are_named(made: MadeView, tmp_path: Path) -> None:

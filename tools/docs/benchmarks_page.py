@@ -13,7 +13,10 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
+
+from scipy.stats import t
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -357,19 +360,28 @@ def marks(record: Record) -> str:
     heads = ("films that are marked", "macro AUC", "lowest and highest seed", "positive labels", "findings learnt")
     pairs = [
         (
-            *(MARKS[one["of"]], _signed(one["macro_auc"])),
+            *(MARKS[one["of"]], _signed(one["macro_auc"]), _over_seeds(one["each_seed"])),
             f"{min(one['each_seed']):+.3f} to {max(one['each_seed']):+.3f}",
             f"{sum(value > 0 for value in one['each_seed'])} of {len(one['each_seed'])}",
         )
         for one in section["differences"]
     ]
-    apart = ("rule", "less `random`, macro AUC", "lowest and highest seed", "seeds above 0")
+    apart = (
+        *("rule", "less `random`, macro AUC (interval over test patients)", "interval over seeds"),
+        *("lowest and highest seed", "seeds above 0"),
+    )
     told = (
         f"{section['films']} films of {section['patients']} patients, {section['findings']} findings; "
         f"{section['start']} films of the start set, {section['marked']} marked out of {section['pool']}; "
         f"{section['seeds']} seeds, {section['folds']} test folds; measured {section['created'][:10]}."
     )
     return "\n\n".join([told, _table(heads, rows), _table(apart, pairs)])
+
+
+def _over_seeds(values: Sequence[float]) -> str:
+    """The 95 % interval of the mean, by Student's t."""
+    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    return f"{mean(values) - half:+.3f} to {mean(values) + half:+.3f}"
 
 
 def _interval(value: Sequence[float]) -> str:

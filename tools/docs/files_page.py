@@ -27,6 +27,10 @@ SCHEMAS = {
         "`--batch-size 8`, `standardize = false` is `--no-standardize`. Types and ranges are in "
         "`schemas/recipe.schema.json`.",
     ),
+    "watch": (
+        "The configuration of a watch, watch.toml",
+        "A TOML file for [`cxrscore watch`](watch.md). Relative paths are below its folder.",
+    ),
     "export": ("Scores as JSON, by export", ""),
     "paper": (
         "A reproduction of the source paper, paper.json",

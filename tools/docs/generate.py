@@ -37,6 +37,9 @@ ENVIRONMENT = {
     "PATH.",
     "CXRSCORE_CACHE": "Folder for downloaded weights and cached features. Default: the user cache folder of the "
     "platform.",
+    "CXRSCORE_DICOMWEB_USER": "User for basic authentication at a [PACS](pacs.md#set-credentials).",
+    "CXRSCORE_DICOMWEB_PASSWORD": "The password of this user.",
+    "CXRSCORE_DICOMWEB_TOKEN": "Token for bearer authentication at a PACS, in place of user and password.",
     "CXRSCORE_MALLOC": "0: glibc's allocator is not configured. Default: with openvino, all threads share one arena, "
     "which needs less memory; with torch on a CPU, freed memory is also kept, which is faster and needs more.",
     "CXRSCORE_OFFLINE": "Any value: nothing is downloaded; an error names the missing file and where to put it.",
@@ -46,7 +49,14 @@ ENVIRONMENT = {
     "[public weights](weights.md#mirrors); downloads come from there. Default: the publishers' servers.",
     "KERAS_BACKEND": "Engine of Keras: tensorflow, torch or jax. Overrides keras.json.",
     "KERAS_HOME": "Cache of Keras, also searched for ImageNet weights. Default: ~/.keras.",
+    "MLFLOW_EXPERIMENT_NAME": "Experiment of `train --mlflow`. Default: cxrscore.",
+    **dict.fromkeys(
+        ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+        "Read by MLflow: credentials of the tracking server of `train --mlflow`.",
+    ),
     "OMP_NUM_THREADS": "Threads of NumPy and of the backends torch, keras and onnx. Default: one for each core.",
+    "SSL_CERT_FILE": "File with the certificates of authorities that are trusted for a PACS, if neither "
+    "REQUESTS_CA_BUNDLE nor CURL_CA_BUNDLE is set.",
     **dict.fromkeys(
         ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"),
         "Set by torchrun for distributed training ([Training](training.md)).",
@@ -76,7 +86,10 @@ def reference_page() -> str:
 
 def exit_codes() -> str:
     rows = [("0", "", "Done."), ("2", "", "The command line is invalid.")]
-    some = "`score` finished, but some films or folders could not be read or scored; `export`, but some have no report."
+    some = (
+        "`score` finished, but some films or folders could not be read or scored; `export`, but not all of the films' "
+        "objects or bundles could be made or stored."
+    )
     rows += [("3", "", some)]
     rows += [("70", "", FAULT)]
     rows += [("129", "", "Stopped by SIGHUP, such as a closed terminal; as 130.")]

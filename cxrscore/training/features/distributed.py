@@ -45,6 +45,7 @@ _OF_THE_DRIVER = (
     "executor",
     "processes",
     "address",
+    "mlflow",
 )
 """Options that workers do not use."""
 

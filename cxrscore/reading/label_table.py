@@ -144,7 +144,7 @@ def export_marks(options: MarksOptions, progress: Progress = no_progress) -> Mar
         if path is not None:
             inputs = (options.marks, options.queue)
             check_output(path, kind, inputs=inputs, overwrite=options.overwrite)
-    tables = make_tables(options)
+    tables = make_tables(options, progress)
     if options.output is not None:
         atomic_write_bytes(options.output, tables.labels)
     if options.boxes is not None:
@@ -161,7 +161,7 @@ class MarksTables:
     result: MarksResult
 
 
-def make_tables(options: MarksOptions) -> MarksTables:
+def make_tables(options: MarksOptions, progress: Progress = no_progress) -> MarksTables:
     """The tables of export_marks, without writing them.
 
     Raises
@@ -173,7 +173,8 @@ def make_tables(options: MarksOptions) -> MarksTables:
     """
     rule = Consensus.parse(options.consensus)
     with MarksFile(options.marks) as file:
-        every, stored = file.marks(), file.films()
+        every, known = file.marks(), file.films()
+    stored = {one.sha256: known[one.sha256] for one in every}  # others were only seen
     films, elsewhere = _named(options, stored, progress)
     queue = None if options.queue is None else read_queue(options.queue)
     marks = _chosen(options, rule, every, queue)

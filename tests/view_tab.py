@@ -60,6 +60,12 @@ def browsing() -> Iterator[Any]:
         browser.close()
 
 
+def wait_for(page: Any, selector: str) -> None:
+    """Waits for an element of a new page, and for the script that answers keys there."""
+    page.wait_for_selector(selector)
+    page.wait_for_load_state("domcontentloaded")
+
+
 class Tab:
     """A page, and what went wrong on it."""
 
@@ -72,7 +78,7 @@ class Tab:
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self._check(request.url, own))
         self.page.goto(address)
-        self.page.wait_for_selector("#films")
+        wait_for(self.page, "#films")
 
     def _hear(self, message: Any) -> None:
         """Films that are not in the folder have no thumbnail, which the browser tells."""

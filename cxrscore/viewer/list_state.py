@@ -14,6 +14,7 @@ SORTS = ("row", "probability", "uncertainty", "error", "disagreement")
 LABELS = ("", "positive", "negative", "unknown")
 SIDES = ("", "above", "below")
 SIZES = ("", "small", "medium", "large")
+MARKS = ("", "marked", "unmarked", "mine", "left", "differ")
 _SEARCH = re.compile(r"[0-9a-f]{16}|")
 MAX_NUMBER = 10**9
 
@@ -52,6 +53,11 @@ class ListState:
         Indexes into the words of the file, -1: any.
     size : str
         One of SIZES: the longer side of the film.
+    marks : str
+        One of MARKS: films with marks, without, with marks of the reader who looks, without these, or with different
+        answers of readers; with a finding, marks of this finding.
+    queue : int
+        Number of a reading queue, whose films are listed in its order; 0: all films.
     search : str
         Handle of a text that the server holds; "": none.
     page : int
@@ -73,6 +79,8 @@ class ListState:
     modality: int = -1
     view: int = -1
     size: str = ""
+    marks: str = ""
+    queue: int = 0
     search: str = ""
     page: int = 1
 
@@ -118,9 +126,10 @@ _WORDS: Mapping[str, Sequence[str]] = {
     "side": SIDES,
     "other_side": SIDES,
     "size": SIZES,
+    "marks": MARKS,
 }
 _LEAST = {
-    **dict.fromkeys(("finding", "other"), 0),
+    **dict.fromkeys(("finding", "other", "queue"), 0),
     **dict.fromkeys(("kind", "modality", "view"), -1),
     **dict.fromkeys(("status", "split"), -2),
     "page": 1,

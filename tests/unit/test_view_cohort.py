@@ -349,3 +349,21 @@ def test_names_in_plots_are_text() -> None:
     drawn = films.svg({"scatter-first": films.upright(0.0)})
     assert "<script>" not in drawn
     assert "<b>" not in drawn
+
+
+# --- Blinded reading
+
+
+def test_blinded_readers_get_neither_the_page_nor_its_filters(made: MadeView) -> None:
+    with open_viewer(ViewOptions(scores=[made.scores], films=made.films, blinded=True)) as viewer:
+        access = Access(hosts=[HOST])
+        client = TestClient(create_app(viewer, access), base_url=f"http://{HOST}", follow_redirects=False)
+        client.get(f"/?token={access.token}")
+        for place in ("/cohort", "/cohort/1", "/cohort/1/decisions?at=0.3"):
+            answer = client.get(place)
+            assert answer.status_code == 403
+            assert "Blinded reading" in answer.text
+        listed = client.get("/?finding=1&side=above&label=positive&at=0.9&sort=probability").text
+        assert f"<b>{FILMS}</b> of {FILMS} films" in listed
+        assert "/cohort/1" not in listed
+        assert 'name="at" min' not in listed

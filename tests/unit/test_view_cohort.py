@@ -294,7 +294,9 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 def test_with_four_patients_of_a_class_there_is_no_curve_and_no_interval(few: TestClient) -> None:
     page = few.get("/cohort/1").text
-    assert "No curves, because a class has fewer than 5 patients: 4 with positive films" in page
+    assert (
+        "No curves and no interval of the AUC, because a class has fewer than 5 patients: 4 with positive films" in page
+    )
     assert "no interval" in page
     assert page.count("<svg") == 1
     assert 'id="distribution"' in page

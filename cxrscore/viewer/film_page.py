@@ -20,7 +20,12 @@ from cxrscore.viewer.film_files import BusyError, NoFilmError
 from cxrscore.viewer.heat_maps import scale_picture
 from cxrscore.viewer.list_page import ROWS
 from cxrscore.viewer.list_state import ListState
+from cxrscore.viewer.marking import Reading
+from cxrscore.viewer.marks_panel import ANSWERS, film_panel
 from cxrscore.viewer.viewer import Viewer, label_words
+
+HIDES_SCORES = True
+"""This page hides from blinded readers itself what they may not see."""
 
 
 def routes(viewer: Viewer) -> list[BaseRoute]:
@@ -48,21 +53,30 @@ class FilmPage:
 
     def show(self, request: Request) -> Response:
         """The page."""
-        viewer, row, state = self._viewer, self._viewer.row(request), self._viewer.state(request)
+        viewer, row, fault = self._viewer, self._viewer.row(request), self._viewer.refresh_marks()
+        state, reading = viewer.state(request), viewer.marking.reading(request)
+        hidden = viewer.marking.hides(reading, row)
+        if not hidden:
+            viewer.marking.saw(reading, [row])
         code = int(viewer.scores.status[row])
         split = int(viewer.scores.split[row])
-        return viewer.render(
+        response = viewer.render(
             "film.html.j2",
             state=state,
+            hidden=hidden,
+            panel=film_panel(viewer, reading, row, state, fault),
+            answers=ANSWERS,
+            told="",
+            other=None,
             row=row,
             path=viewer.scores.path[row],
             failure="" if code == Status.OK else status_name(code),
             message=viewer.scores.message(row),
             split=SPLITS[split],
             is_seen=split in SEEN,
-            findings=self._findings(row),
+            findings=[] if hidden else self._findings(row),
             others=viewer.names[1:],
-            boxes=self._boxes(row),
+            boxes=[] if hidden else self._boxes(row),
             facts=self._film_facts(row),
             provenance=self._facts,
             probabilities=self._probabilities,
@@ -70,10 +84,11 @@ class FilmPage:
             width=int(viewer.scores.width[row]),
             height=int(viewer.scores.height[row]),
             named=viewer.films.are_named,
-            has_thumbnail=viewer.scores.has_thumbnail(row),
+            has_thumbnail=viewer.scores.has_thumbnail(row) and not hidden,  # which films have one follows from scores
             computes=viewer.maps.computes,
-            **self._neighbours(row, state),
+            **self._neighbours(row, state, reading),
         )
+        return viewer.with_reading(response, request, reading)
 
     def pixels(self, request: Request) -> Response:
         """The grey of a film, row by row, 8 or 16 bits (little-endian) a pixel."""
@@ -96,6 +111,9 @@ class FilmPage:
     def heat_map(self, request: Request) -> Response:
         """A heat map, and its words, as JSON."""
         viewer = self._viewer
+        viewer.refresh_marks()
+        if viewer.marking.hides(viewer.marking.reading(request), viewer.row(request)):
+            raise HTTPException(403, "Blinded reading: heat maps are hidden until you have marked the film.")
         found = _or_error(lambda: viewer.maps.film_map(viewer.row(request), viewer.finding(request)))
         layer = f"data:image/png;base64,{base64.b64encode(found.layer).decode()}" if found.layer else ""
         return JSONResponse({"words": found.words, "place": list(found.place), "layer": layer})
@@ -148,20 +166,17 @@ class FilmPage:
         ]
         return [(term, text) for term, text in facts if text]
 
-    def _neighbours(self, row: int, state: ListState) -> dict[str, Any]:
+    def _neighbours(self, row: int, state: ListState, reading: Reading) -> dict[str, Any]:
         """The place of a film in its list, and the films before and after it."""
-        rows = self._viewer.index.rows(state)
-        at = np.flatnonzero(rows == row)
-        if not at.size:
-            return {"place": 0, "listed": len(rows), "before": None, "after": None, "back": f"/?{state.query()}"}
-        place = int(at[0])
-        page = place // ROWS + 1
+        listed = self._viewer.listed(state, reading)
+        place, before, after = listed.around(row)
+        page = (place - 1) // ROWS + 1 if place else state.page
         return {
-            "place": place + 1,
-            "listed": len(rows),
-            "before": int(rows[place - 1]) if place else None,
-            "after": int(rows[place + 1]) if place + 1 < len(rows) else None,
-            "back": f"/?{state.query(page=page)}#film-{row}",
+            "place": place,
+            "listed": len(listed.shown),
+            "before": before,
+            "after": after,
+            "back": f"/?{state.query(page=page)}" + (f"#film-{row}" if place else ""),
         }
 
 

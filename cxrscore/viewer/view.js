@@ -6,7 +6,7 @@
 
   // --- Keys
 
-  const isTyping = (target) => target.closest("input:not([type=range]):not([type=checkbox]), select, textarea") !== null;
+  const isTyping = (target) => target.closest("input:not([type=range]):not([type=checkbox]):not([type=radio]), select, textarea") !== null;
   const keys = new Map();
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
@@ -34,6 +34,7 @@
     };
     keys.set("j", () => step(1));
     keys.set("k", () => step(-1));
+    keys.set("g", () => follow("#next-unmarked"));
     for (const picture of all("a.film img")) {
       const replace = () => {
         const words = document.createElement("span");
@@ -64,7 +65,7 @@
     const finding = form.elements.finding;
     for (let number = 0; number <= 9; number++) {
       keys.set(String(number), () => {
-        if (![...finding.options].some((option) => option.value === String(number))) return;
+        if (!finding || !form.elements.sort || ![...finding.options].some((option) => option.value === String(number))) return;
         finding.value = String(number);
         form.elements.sort.value = "probability";
         submit();
@@ -87,6 +88,8 @@
       this.layer = null;
       this.place = [0, 0, 0, 0];
       this.request = 0;
+      this.layers = []; // functions that draw over the film
+      this.tools = {}; // what a drag does in modes of other scripts: begin, move and end with a place on the film, cancel
     }
 
     tell(text) {
@@ -198,6 +201,15 @@
         pen.restore();
       }
       this.drawBoxes(pen, scale, ratio);
+      for (const layer of this.layers) layer(pen, scale, ratio);
+    }
+
+    // The pixel of the stored film at a place of the canvas in CSS pixels.
+    placeOn(x, y) {
+      const ratio = window.devicePixelRatio || 1;
+      const scale = this.fit * this.zoom;
+      const middle = [this.canvas.width / 2, this.canvas.height / 2];
+      return [x, y].map((value, axis) => (value * ratio - middle[axis]) / scale - this.shift[axis] + this.stored[axis] / 2);
     }
 
     drawBoxes(pen, scale, ratio) {
@@ -287,13 +299,14 @@
       return url.pathname + url.search + url.hash;
     };
     history.replaceState(null, "", change(location.href));
-    for (const link of all(".head nav a")) link.setAttribute("href", change(link.href));
+    for (const link of all(".head nav a, #next-unmarked")) link.setAttribute("href", change(link.href));
   }
 
   function drags(film) {
     const canvas = film.canvas;
     const pointers = new Map();
     let mode = "window";
+    let tool = null;
     for (const button of all("[data-drag]")) {
       button.addEventListener("click", () => {
         mode = button.dataset.drag;
@@ -308,6 +321,9 @@
       canvas.setPointerCapture(event.pointerId);
       pointers.set(event.pointerId, [event.clientX, event.clientY]);
       event.preventDefault();
+      if (tool && pointers.size === 2) tool.cancel();
+      tool = pointers.size === 1 && !event.shiftKey && event.button === 0 ? film.tools[mode] : null;
+      if (tool) tool.begin(film.placeOn(event.offsetX, event.offsetY));
     });
     canvas.addEventListener("pointermove", (event) => {
       const last = pointers.get(event.pointerId);
@@ -318,11 +334,17 @@
       if (pointers.size === 2) {
         film.pan(x / 2, y / 2);
         if (before) film.zoomBy(apart() / before);
-      } else if (mode === "pan" || event.shiftKey || event.buttons === 4) film.pan(x, y);
+      } else if (tool) tool.move(film.placeOn(event.offsetX, event.offsetY));
+      else if (mode === "pan" || event.shiftKey || event.buttons === 4) film.pan(x, y);
       else film.window(film.level + y / canvas.clientHeight, film.span + x / canvas.clientWidth);
     });
     for (const end of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
+      canvas.addEventListener(end, (event) => {
+        pointers.delete(event.pointerId);
+        if (tool && end === "pointerup") tool.end(film.placeOn(event.offsetX, event.offsetY));
+        else if (tool) tool.cancel();
+        tool = null;
+      });
     }
     canvas.addEventListener(
       "wheel",
@@ -344,7 +366,6 @@
     if (!(await shown.load())) return;
     shown.canvas.hidden = false;
     one("#tools").hidden = false;
-    one("#maps").hidden = false;
     shown.reset();
     drags(shown);
     new ResizeObserver(() => shown.draw()).observe(shown.canvas);
@@ -361,6 +382,15 @@
     for (const [key, action] of [["i", "invert"], ["r", "reset"], ["+", "in"], ["-", "out"]]) keys.set(key, actions[action]);
     one("#level").addEventListener("input", (event) => shown.window(event.target.value / 1000, shown.span));
     one("#width").addEventListener("input", (event) => shown.window(shown.level, event.target.value / 1000));
+    document.dispatchEvent(new CustomEvent("film", { detail: shown }));
+    // The server decodes the next film meanwhile.
+    if (viewer.dataset.after) fetch(`/film/${viewer.dataset.after}/pixels`, { method: "HEAD" }).catch(() => {});
+    if (one("#map")) maps(shown);
+  }
+
+  // Heat maps; a blinded reader has none.
+  function maps(shown) {
+    one("#maps").hidden = false;
     const map = one("#map");
     const choose = (number) => {
       const option = [...map.options].find((each) => each.value === String(number) && !each.disabled);
@@ -382,10 +412,9 @@
     const query = new URLSearchParams(location.search);
     if (/^\d{1,3}$/.test(query.get("opacity") || "")) opacity.value = query.get("opacity");
     if (/^\d{1,6}$/.test(query.get("map") || "")) choose(query.get("map"));
-    // The server decodes the next film meanwhile.
-    if (viewer.dataset.after) fetch(`/film/${viewer.dataset.after}/pixels`, { method: "HEAD" }).catch(() => {});
   }
 
+  window.cxrscoreView = { keys, follow, remember };
   if (document.body.classList.contains("list")) list();
   if (document.body.classList.contains("one")) film();
 })();

@@ -21,8 +21,8 @@ _NO_VALUE = re.compile(
     rb"</f>\s*(?:<v\s*/>\s*)?</c>|<f\b[^>]*/>\s*(?:<v\s*/>\s*)?</c>"
     rb"|<c\b(?![^>]*\st=[\"']str[\"'])[^>]*>\s*<f\b[^>]*>[^<]*</f>\s*<v>\s*</v>\s*</c>"
 )
-"""A formula without a value. A text that is empty has one, <v></v>; of any other type this is none, as openpyxl writes it
-where lxml is installed."""
+"""A formula without a value. A text that is empty has one, <v></v>; of any other type this is none, as openpyxl writes
+it where lxml is installed."""
 _BLOCK, _OVERLAP = 1024**2, 1 << 14
 """Bytes that are searched at a time; a formula has at most 8,192 characters."""
 _MOST = 1_048_576

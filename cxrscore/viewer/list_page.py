@@ -111,7 +111,7 @@ class ListPage:
 
     def _marks_choices(self, reading: Reading) -> dict[str, Options]:
         queues = [
-            (one.number, f"{one.path.name} ({len(one.rows):,})" + ("" if reading.blinded else f" {one.rule}"))
+            (one.number, f"{one.name(reading)} ({len(one.rows):,})" + ("" if reading.blinded else f" {one.rule}"))
             for one in self._viewer.queues.all()
         ]
         if not self._has_marks(reading):

@@ -75,7 +75,7 @@ class Marking:
     def __init__(self, scores: ScoresByRow, log: MarksLog, *, reader: str = "", blinded: bool = False) -> None:
         self.scores, self.log, self.is_forced = scores, log, blinded
         self._reader = reader
-        place = hashlib.sha256(str(log.path).encode("utf-8", "surrogateescape")).hexdigest()
+        place = hashlib.sha256(str(log.path and log.path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()
         self._cookie = f"cxrscore_reader_{place[:12]}"
         self._seen: Recent[str, set[int]] = Recent(KEPT_BROWSERS)
         self._masks: Recent[tuple[int, str, int, str], Mask] = Recent(KEPT_MASKS)
@@ -120,7 +120,8 @@ class Marking:
         return self.scores.digests()
 
     @functools.cached_property
-    def _order(self) -> NDArray[np.intp]:
+    def order(self) -> NDArray[np.intp]:
+        """Rows in the order of their digests."""
         return np.argsort(self.digests, kind="stable")
 
     def sha256(self, row: int) -> str:
@@ -143,14 +144,10 @@ class Marking:
 
     def rows_of(self, digests: Iterable[str]) -> Rows:
         """The rows of films, in the order of their digests here; a film in two folders has two rows."""
-        found: list[int] = []
-        for digest in digests:
-            low, high = (
-                np.searchsorted(self.digests, digest.encode(), side=side, sorter=self._order)
-                for side in ("left", "right")
-            )
-            found += self._order[low:high].tolist()
-        return np.array(found, np.int32)
+        wanted = np.array([digest.encode() for digest in digests], "S64")
+        low, high = (np.searchsorted(self.digests, wanted, side=side, sorter=self.order) for side in ("left", "right"))
+        places = [np.arange(first, last) for first, last in zip(low, high, strict=True) if last > first]
+        return np.asarray(self.order[np.concatenate(places)] if places else [], np.int32)
 
     # --- what is hidden, and what was shown
 

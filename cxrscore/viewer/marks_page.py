@@ -290,7 +290,7 @@ class MarksPage:
         return [
             {
                 "number": one.number,
-                "name": one.path.name,
+                "name": one.name(reading),
                 "rule": "" if reading.blinded else one.rule,
                 "films": len(one.rows),
                 "done": int(done[one.rows].sum()),

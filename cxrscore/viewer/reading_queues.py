@@ -35,6 +35,10 @@ class SavedQueue:
     rows: Rows
     missing: int
 
+    def name(self, reading: Reading) -> str:
+        """Its name on pages; a blinded reader does not get that of the file, which may tell the rule."""
+        return f"queue {self.number}" if reading.blinded else self.path.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class QueueSources:

@@ -153,6 +153,7 @@ def open_viewer(options: ViewOptions) -> Iterator[Viewer]:
         sources = QueueSources(scores=paths, films=options.films, model=options.model, backend=options.backend)
         queues = ReadingQueues(marking, sources, options.queue)
         start_in_background(first.map_scale)
+        start_in_background(lambda: marking.order)
         yield Viewer(
             names=[_file_name(location) for location in options.scores],
             files=files,

@@ -234,13 +234,15 @@ def test_the_switch_is_remembered_and_belongs_to_a_browser(opened: Opened, made:
 
 
 def test_a_blinded_queue_has_an_order_that_tells_nothing(opened: Opened, made: MadeView, tmp_path: Path) -> None:
-    path = tmp_path / "queue.csv"
+    path = tmp_path / "highest-queue.csv"
     queue = make_queue(QueueOptions(scores=made.scores, count=9, rule="highest:Mass", output=path))
     client = opened(reader="Lee", blinded=True, queue=path)
     shown = [int(row) for row in re.findall(r'id="film-(\d+)"', client.get("/?queue=100").text)]
     ordered = sorted(queue.films, key=lambda film: film.sha256)
     assert shown == [film.row for film in ordered]
     assert shown != [film.row for film in queue.films]
+    for place in ("/", "/marks"):
+        assert "highest" not in client.get(place).text
     for rule in ("highest", "uncertainty", "enriched", "disagreement", "useful"):
         data = {"rule": rule, "finding": "2", "count": "5", "seed": "0"}
         assert client.post("/queue", data=data, headers=ORIGIN).status_code == 409

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from made_view import MadeView, made_view
+from made_view import CANARY, MadeView, made_view
 
 pytest.importorskip("starlette")
 pytest.importorskip("httpx2")
@@ -61,9 +61,9 @@ def opened(made: MadeView, marks: Path) -> Iterator[Opened]:
         yield open_it
 
 
-def browser(viewer: Viewer) -> TestClient:
+def browser(viewer: Viewer, log: Callable[[str], None] | None = None) -> TestClient:
     access = Access(hosts=[HOST])
-    client = TestClient(create_app(viewer, access), base_url=f"http://{HOST}", follow_redirects=False)
+    client = TestClient(create_app(viewer, access, log), base_url=f"http://{HOST}", follow_redirects=False)
     assert client.get(f"/?token={access.token}").status_code == 200
     client.viewer = viewer  # type: ignore[attr-defined]
     return client
@@ -263,6 +263,21 @@ def test_a_name_is_a_line_of_text(opened: Opened, made: MadeView) -> None:
             assert "&lt;script&gt;alert(1)" in page
             assert "'x'" not in page
             assert " 49" not in page
+
+
+def test_neither_log_nor_addresses_have_names_or_comments(opened: Opened, made: MadeView) -> None:
+    lines: list[str] = []
+    client = browser(opened().viewer, lines.append)  # type: ignore[attr-defined]
+    row = made.there[0]
+    addresses = [client.post("/reader", data={"name": CANARY, "row": str(row)}, headers=ORIGIN).headers["location"]]
+    form = {"do": "save", "comment": CANARY, "answer-1": "yes"}
+    addresses.append(client.post(f"/film/{row}/mark", data=form, headers=ORIGIN).headers["location"])
+    answer(client, row, word=CANARY)
+    client.post("/marks/labels.csv", data={"consensus": f"reader={CANARY}"}, headers=ORIGIN)
+    assert CANARY in client.get(f"/film/{row}").text
+    assert "POST MarksPage.mark 303" in lines
+    assert "POST MarksPage.labels 200" in lines
+    assert CANARY not in "".join([*lines, *addresses])
 
 
 @pytest.mark.parametrize(

@@ -257,10 +257,10 @@ def test_all_findings_have_a_line(client: TestClient, numbers: CohortNumbers) ->
     page = client.get("/cohort").text
     for column, finding in enumerate(FINDINGS):
         result = numbers.result(column, everything=False)
-        assert re.search(
-            rf'<a href="/cohort/{column + 1}">{finding}</a></th>\s*<td class="n">{result.positives}<', page
-        )
-        assert f"{result.auc:.3f}" in page
+        line = re.search(rf'<a href="/cohort/{column + 1}">{finding}</a></th>(.*?)</tr>', page, re.DOTALL)
+        assert line
+        assert f"{result.auc:.3f}<small>{result.interval[0]:.2f}–{result.interval[1]:.2f}" in line[1]
+        assert f'<td class="n">{result.positives}</td><td class="n">{result.negatives}</td>' in line[1]
     assert "labelled films that the model has not seen" in page
     assert "also" in client.get("/cohort?films=all").text
 

@@ -193,7 +193,7 @@ class MarksPage:
     # --- queues and tables
 
     async def queue(self, request: Request) -> Response:
-        """Draws a queue, and leads to its films."""
+        """Draws a queue, and leads to its films, or to the page of all marks if it takes long."""
         form = await _form(request)
         reading = self._viewer.marking.reading(request)
         rule, finding = form.get("rule", ""), form.get("finding", "0")
@@ -210,7 +210,7 @@ class MarksPage:
             raise HTTPException(409, sentence("The queue is not drawn", error)) from None
         except BusyError:
             raise HTTPException(503, "Another queue is being drawn.", {"Retry-After": "10"}) from None
-        return RedirectResponse(f"/?queue={found.number}", 303)
+        return RedirectResponse("/marks" if found is None else f"/?queue={found.number}", 303)
 
     def show(self, request: Request) -> Response:
         """The page of all marks."""
@@ -228,6 +228,7 @@ class MarksPage:
             is_forced=viewer.marking.is_forced,
             can_blind=viewer.films.are_named,
             queues=self._queues(reading),
+            told="" if reading.blinded else viewer.queues.told,
             rules=viewer.queues.rules(reading) if path else [],
             findings=viewer.scores.findings,
             rows=self._rows(reading),

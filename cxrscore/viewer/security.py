@@ -34,6 +34,8 @@ HEADERS = {
 }
 LONGEST_ADDRESS = 2000
 """Bytes of path and query."""
+LONGEST_HEADERS = 64 << 10
+"""Bytes of the headers of a request; browsers send up to 180 cookies of a host, of whatever port."""
 LARGEST_BODY = 64 << 10
 """Bytes of the body of a request."""
 _ELSEWHERE = ("cross-site", "same-site")
@@ -167,7 +169,7 @@ class Guard:
 
     def _cookie(self, headers: Mapping[str, str]) -> str:
         try:
-            found = SimpleCookie(headers.get("cookie", "")[:8192])
+            found = SimpleCookie(headers.get("cookie", "")[:LONGEST_HEADERS])
         except CookieError:
             return ""
         return found[self._access.cookie].value if self._access.cookie in found else ""

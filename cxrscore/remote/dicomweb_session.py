@@ -97,13 +97,14 @@ class DicomwebSession(requests.Session):
     seconds       time limit of an answer; it may be set for the next request
     received      number of bytes of all answers
     more_results  whether the last answer said that there are more results than it has (HTTP warning 299)
+    states_end    whether the end of the last body is known, so that a broken connection is not taken for it
     has_login     whether it sends credentials
     """
 
     def __init__(self, where: RemotePath, max_bytes: int, seconds: float) -> None:
         super().__init__()
         self._where, self._server = where, _origin(service_url(where))
-        self.seconds, self.received, self.more_results = seconds, 0, False
+        self.seconds, self.received, self.more_results, self.states_end = seconds, 0, False, True
         self.headers.update({"User-Agent": "cxrscore", "Accept-Encoding": "identity"})
         login = credentials(where)
         self.has_login = bool(login)
@@ -122,12 +123,18 @@ class DicomwebSession(requests.Session):
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """As requests does; RemoteError from https to http, and for an upload that would become a download."""
-        target = super().get_redirect_target(resp)
-        if target is None:
-            return None
-        before, after = urlsplit(resp.url).scheme, urlsplit(urljoin(resp.url, target)).scheme
-        if before == "https" and after != "https":
+        """As requests does; RemoteError for a target that is not followed: no URL of a server, from https to http, or
+        for an upload, which would become a download."""
+        try:
+            target = super().get_redirect_target(resp)
+            if target is None:
+                return None
+            after = _origin(urljoin(resp.url, target))[0]
+        except ValueError:
+            target, after = "", ""
+        if after not in _PORTS:
+            reason = "the URL that it redirects to is not valid"
+        elif urlsplit(resp.url).scheme == "https" and after != "https":
             reason = "it redirects from https:// to another scheme, which is not followed"
         elif resp.request.method not in ("GET", "HEAD") and resp.status_code not in (307, 308):
             reason = f"it redirects an upload (status {resp.status_code}): give the final URL"
@@ -245,6 +252,7 @@ class _Body:
         self._where, self._max_bytes, self._session = where, max_bytes, session
         stated = response.headers.get("Content-Length", "")
         self._stated = int(stated) if stated.isdecimal() and len(stated) < 20 else None
+        session.states_end = self._stated is not None or self._raw.chunked or response.status_code in (204, 304)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
@@ -275,14 +283,26 @@ class _TimedResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, session: DicomwebSession, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self.fp.close()
-        self.fp = io.BufferedReader(_TimedReader(sock, time.monotonic() + session.seconds))
+        self._reader = _TimedReader(sock, time.monotonic() + session.seconds)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        """As http.client, which takes the end of the connection for that of the headers: an answer without a body,
+        such as an empty list."""
+        self._reader.in_headers = True
+        super().begin()
+        self._reader.in_headers = False
 
 
 class _TimedReader(io.RawIOBase):
-    """What a socket receives before a deadline, as ``time.monotonic`` counts; TimeoutError after it."""
+    """What a socket receives before a deadline, as ``time.monotonic`` counts; TimeoutError after it.
+
+    in_headers  whether the headers are being read: if the connection then ends after their start, ConnectionError
+    """
 
     def __init__(self, sock: socket.socket, end: float) -> None:
         self._socket, self._end = sock, end
+        self.in_headers = self._started = False
         self._file = sock.makefile("rb", buffering=0)  # keeps the socket open for as long as it is
 
     def readable(self) -> bool:
@@ -293,7 +313,11 @@ class _TimedReader(io.RawIOBase):
         if left <= 0:
             raise TimeoutError("the time for this answer is over")
         self._socket.settimeout(min(SILENCE, left))
-        return self._file.readinto(buffer)
+        count = self._file.readinto(buffer)
+        if count == 0 and self.in_headers and self._started:
+            raise ConnectionResetError("the connection ended within the headers")
+        self._started = True
+        return count
 
     def close(self) -> None:
         self._file.close()
@@ -310,6 +334,8 @@ def errors_in_fixed_words(session: DicomwebSession) -> Iterator[None]:
         failure = _failure(error, session)
     except urllib3.exceptions.HTTPError as error:
         failure = TransferError(f"the transfer failed ({type(error).__name__})", passing=True)
+    except (ValueError, RecursionError):  # numbers or nesting beyond those that JSON may have here
+        failure = TransferError("its answer is not valid", passing=False)
     else:
         return
     raise failure
@@ -318,7 +344,9 @@ def errors_in_fixed_words(session: DicomwebSession) -> Iterator[None]:
 def _failure(error: requests.RequestException, session: DicomwebSession) -> Exception:
     """An error of requests in fixed words."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _by_status(error.response.status_code, session)
+        return _by_status(error.response, session)
+    if isinstance(error, requests.exceptions.JSONDecodeError) and not session.states_end:
+        return TransferError("the transfer ended early", passing=True)
     for kinds, reason, passing in _REASONS:
         if isinstance(error, kinds):
             return TransferError(reason, passing=passing)
@@ -339,7 +367,6 @@ _WRONG_URL = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidHeader,
 )
 _REASONS: tuple[tuple[Any, str, bool], ...] = (
     (requests.exceptions.JSONDecodeError, "its answer is not JSON, as that of a DICOMweb server is", False),
@@ -348,21 +375,26 @@ _REASONS: tuple[tuple[Any, str, bool], ...] = (
     (requests.exceptions.ContentDecodingError, "the transfer ended early", True),
     (requests.Timeout, "no answer in time", True),
     (requests.exceptions.ProxyError, "the proxy does not pass it on", True),
+    (requests.exceptions.InvalidHeader, "the headers of its answer contradict each other", False),
     (_WRONG_URL, "the URL, or one that it redirects to, is not valid", False),
 )
 
 
-def _by_status(status: int, session: DicomwebSession) -> TransferError:
+def _by_status(response: requests.Response, session: DicomwebSession) -> TransferError:
+    status = response.status_code
     if status == 401:
         refused = "it refuses the user and password, or the token (status 401)"
         reason = refused if session.has_login else f"it asks for a user and password (status 401): {_HOW}"
+    elif status == 400:
+        reason = "it does not accept the request (status 400): check the URL and the query"
     elif status == 403:
         reason = "this user has no right to it (status 403): ask whoever runs the server"
     elif status in (404, 405, 410):
         reason = f"there is no DICOMweb service at this URL, or not this object in it (status {status})"
     else:
         reason = f"the server answers with status {status}"
-    return TransferError(reason, passing=status >= 500 or status in (408, 429), status=status)
+    passing = status >= 500 or status in (408, 429)
+    return TransferError(reason, passing=passing, status=status, headers=response.headers)
 
 
 def _by_tls(causes: list[BaseException]) -> TransferError:

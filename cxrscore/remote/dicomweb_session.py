@@ -32,6 +32,8 @@ from cxrscore.remote.url import RemotePath
 
 USER, PASSWORD, TOKEN = "CXRSCORE_DICOMWEB_USER", "CXRSCORE_DICOMWEB_PASSWORD", "CXRSCORE_DICOMWEB_TOKEN"
 """Environment variables with the credentials."""
+_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Environment variables with the certificates of authorities; the first that is set counts."""
 CONNECT_SECONDS = 10.0
 SILENCE = 30.0
 """Seconds without a byte after which a connection counts as broken."""
@@ -110,7 +112,9 @@ class DicomwebSession(requests.Session):
         self.has_login = bool(login)
         self.auth = _Login(self._server, login)
         self.max_redirects = _REDIRECTS
-        self.verify = os.environ.get("SSL_CERT_FILE") or True  # REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE come first
+        self.verify = os.environ.get(_CERTIFICATES[-1]) or True  # requests takes the others, which come first
+        if self._server[0] == "https":
+            _check_certificates()
         for scheme in _PORTS:
             self.mount(f"{scheme}://", _Adapter(where, max_bytes, self))
 
@@ -147,6 +151,23 @@ class DicomwebSession(requests.Session):
         """After a redirect: no credentials for any other server."""
         if _origin(str(prepared_request.url)) != self._server:
             prepared_request.headers.pop("Authorization", None)
+
+
+def _check_certificates() -> None:
+    """InputError if the file or folder with certificates of authorities that the environment names is not usable."""
+    name = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
+    if name is None:
+        return
+    place = os.environ[name]
+    try:
+        # A context of its own: what is loaded here has no effect on connections.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
+            **{"capath" if os.path.isdir(place) else "cafile": place}
+        )
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        raise InputError(
+            f"{name} does not name a readable file with certificates in PEM format, or a folder of them"
+        ) from None
 
 
 def _sparsely_encoded(url: str) -> str:
@@ -376,7 +397,7 @@ _REASONS: tuple[tuple[Any, str, bool], ...] = (
     (requests.Timeout, "no answer in time", True),
     (requests.exceptions.ProxyError, "the proxy does not pass it on", True),
     (requests.exceptions.InvalidHeader, "the headers of its answer contradict each other", False),
-    (_WRONG_URL, "the URL, or one that it redirects to, is not valid", False),
+    (_WRONG_URL, "the URL, or that of a proxy in the environment, is not valid", False),
 )
 
 

@@ -513,3 +513,35 @@ def test_a_server_is_asked_again_after_the_pause_that_it_asks_for(server, monkey
     answer_raw(server, monkeypatch, busy, EMPTY)
     assert listed(server.dicomweb) == ([], [])
     assert pauses == [pytest.approx(pause, abs=0.01)]
+
+
+@pytest.mark.parametrize("login", ["", "me:can%40ary@"])
+def test_a_host_can_be_an_ipv6_address(login):
+    where = RemotePath(f"dicomweb+https://{login}[::1]:8443/dicom-web/?Modality=DX")
+    assert dicomweb_session.service_url(where) == "https://[::1]:8443/dicom-web"
+    assert str(where / FILM) == f"dicomweb+https://[::1]:8443/dicom-web/{FILM}"
+    assert dicomweb_session.credentials(where) == (basic("me", "can@ary") if login else "")
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("content", [None, "canary"])
+def test_certificates_of_the_environment_that_cannot_be_read_are_named(monkeypatch, tmp_path, name, content):
+    file = tmp_path / "canary.pem"
+    if content is not None:
+        file.write_text(content)
+    for other in dicomweb_session._CERTIFICATES:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, str(file))
+    with pytest.raises(InputError, match=f"{name} does not name a readable file") as caught:
+        listed("dicomweb+https://127.0.0.1:1/dicom-web")
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["gopher://u:canary@127.0.0.1:1", "http://u:canary@[bad"])
+def test_a_proxy_that_is_none_is_told(monkeypatch, proxy):
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(RemoteError, match="the URL, or that of a proxy in the environment, is not valid") as caught:
+        listed("dicomweb+http://host.invalid/dicom-web")
+    assert "canary" not in str(caught.value)

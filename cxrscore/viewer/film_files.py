@@ -39,6 +39,9 @@ class NoFilmError(Exception):
     """There is no picture of a film; the text says why, and what to do."""
 
 
+OTHER_FILE = "This is not the file that was scored: its SHA-256 differs from the one in the scores file."
+
+
 class BusyError(Exception):
     """Too many films are asked for at a time."""
 
@@ -70,6 +73,7 @@ class FilmFiles:
         self._places = threading.BoundedSemaphore(WAITING)
         self._thumbnails: Recent[int, bytes] = Recent(KEPT_THUMBNAILS)
         self._films_kept: dict[int, FilmPixels] = {}
+        self._others: set[int] = set()
         self._turn = threading.Lock()
         # Two requests for one film: the second waits, and finds it decoded.
         self._of_row = [threading.Lock() for _ in range(16)]
@@ -109,7 +113,10 @@ class FilmFiles:
         if stored is None:
             with self._place():
                 found = self._pool.prepare(self.location(row))
-            stored = thumbnail(_pixels(found), THUMBNAIL_SIDE)
+            pixels = _pixels(found)
+            if not self._is_scored(row, found):
+                raise NoFilmError(OTHER_FILE)
+            stored = thumbnail(pixels, THUMBNAIL_SIDE)
         else:
             stored = thumbnail(stored, THUMBNAIL_SIDE)
         return self._thumbnails.keep(row, encoded(stored))
@@ -122,13 +129,27 @@ class FilmFiles:
     def _decoded(self, row: int) -> FilmPixels:
         found = self._pool.load_whole(self.location(row), LONGEST_SIDE)
         pixels = _pixels(found)
-        return FilmPixels(pixels=pixels, same_bytes=self._scores.sha256(row) in ("", found.film.sha256))
+        return FilmPixels(pixels=pixels, same_bytes=self._is_scored(row, found))
+
+    def _is_scored(self, row: int, found: LoadedFilm) -> bool:
+        """Whether the file of a film has the bytes that were scored; remembered for is_other."""
+        same = self._scores.sha256(row) in ("", found.film.sha256)
+        (self._others.discard if same else self._others.add)(row)
+        return same
+
+    def is_other(self, row: int) -> bool:
+        """Whether the file that was last decoded for a film is not the one that was scored."""
+        return row in self._others
 
     def picture(self, row: int) -> bytes:
-        """A film as JPEG of 8 bits: the film itself, else the thumbnail of the scores file. NoFilmError, BusyError."""
+        """A film as JPEG of 8 bits: the film itself, else the thumbnail of the scores file. NoFilmError, also for
+        another file than the scored one, because a picture has no room for a warning; BusyError."""
         stored = self._scores.thumbnail(row)
         try:
-            pixels = self.film(row).pixels
+            film = self.film(row)
+            if not film.same_bytes:
+                raise NoFilmError(OTHER_FILE)
+            pixels = film.pixels
         except NoFilmError:
             if stored is None:
                 raise

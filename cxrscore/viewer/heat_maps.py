@@ -19,7 +19,7 @@ from cxrscore.io.strict_json import get_nested, get_text
 from cxrscore.reporting.heatmaps import VERY_WEAK, colour_scale, overlay_layer, peak_value, strength_text
 from cxrscore.reporting.provenance import provenance_models
 from cxrscore.scorefile.by_row import ScoresByRow
-from cxrscore.viewer.film_files import FilmFiles, NoFilmError
+from cxrscore.viewer.film_files import OTHER_FILE, FilmFiles, NoFilmError
 from cxrscore.viewer.film_index import Recent
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ class HeatMapSource:
         kept = self._computed.recall((row, finding))
         if kept is not None:
             return kept
+        if self._films.is_other(row):
+            raise NoFilmError(OTHER_FILE)
         try:
             with self._turn:
                 found = self._model.explain(self._films.location(row), name, **self._options())

@@ -33,6 +33,7 @@ KEPT_BROWSERS = 1000
 """Browsers without a reader of whom it is known what they have shown."""
 KEPT_MASKS = 16
 COOKIE_DAYS = 90
+"""How long a browser keeps who reads; without a name, a day."""
 _ID = re.compile(r"[0-9a-f]{16}")
 _LONGEST_COOKIE = 1500
 _SHOWN_BLINDED = ("finding", "ascending", "status", "split", "kind", "modality", "view", "size", "search", "page")
@@ -99,7 +100,7 @@ class Marking:
         """Keep who reads in the browser."""
         name = "" if reading.reader == self._reader else reading.reader
         text = quote(json.dumps([reading.browser, int(reading.blinded and not self.is_forced), name]))
-        age = COOKIE_DAYS * 86_400
+        age = (COOKIE_DAYS if reading.reader else 1) * 86_400
         response.set_cookie(self._cookie, text, max_age=age, httponly=True, samesite="strict", secure=secure)
 
     def named(self, reading: Reading, name: str) -> Reading:

@@ -21,7 +21,7 @@ from cxrscore.viewer.film_files import BusyError
 from cxrscore.viewer.list_state import ListState, StateError
 from cxrscore.viewer.marking import Reading
 from cxrscore.viewer.marks_panel import ANSWERS, event_words, film_panel
-from cxrscore.viewer.viewer import Viewer
+from cxrscore.viewer.viewer import Viewer, sentence
 
 SECTION = ("Marks", "/marks")
 HIDES_SCORES = True
@@ -78,7 +78,7 @@ class MarksPage:
             viewer.marking.log.refresh()
             words, other = self._save(reading, row, form)
         except CxrscoreError as error:
-            raise HTTPException(409, f"Not saved: {error}.".replace("..", ".")) from None
+            raise HTTPException(409, sentence("Not saved", error)) from None
         if _FRAGMENT in request.headers:
             panel = film_panel(viewer, reading, row, state, "")
             values = {"panel": panel, "told": words, "other": other, "answers": ANSWERS}
@@ -157,7 +157,7 @@ class MarksPage:
         try:
             found = marking.named(reading, form.get("name", ""))
         except CxrscoreError as error:
-            raise HTTPException(409, f"The name is not kept: {error}.") from None
+            raise HTTPException(409, sentence("The name is not kept", error)) from None
         response = self._back(form, found)
         marking.remember(found, response, secure=request.url.scheme == "https")
         return response
@@ -195,7 +195,7 @@ class MarksPage:
     # --- queues and tables
 
     async def queue(self, request: Request) -> Response:
-        """Draws a queue, and leads to its films."""
+        """Draws a queue, and leads to its films, or to the page of all marks if it takes long."""
         form = await _form(request)
         reading = self._viewer.marking.reading(request)
         rule, finding = form.get("rule", ""), form.get("finding", "0")
@@ -209,10 +209,10 @@ class MarksPage:
         try:
             found = await run_in_threadpool(self._viewer.queues.draw, rule, count, seed)
         except CxrscoreError as error:
-            raise HTTPException(409, f"The queue is not drawn: {error}.".replace("..", ".")) from None
+            raise HTTPException(409, sentence("The queue is not drawn", error)) from None
         except BusyError:
             raise HTTPException(503, "Another queue is being drawn.", {"Retry-After": "10"}) from None
-        return RedirectResponse(f"/?queue={found.number}", 303)
+        return RedirectResponse("/marks" if found is None else f"/?queue={found.number}", 303)
 
     def show(self, request: Request) -> Response:
         """The page of all marks."""
@@ -230,6 +230,7 @@ class MarksPage:
             is_forced=viewer.marking.is_forced,
             can_blind=viewer.films.are_named,
             queues=self._queues(reading),
+            told="" if reading.blinded else viewer.queues.told,
             rules=viewer.queues.rules(reading) if path else [],
             findings=viewer.scores.findings,
             rows=self._rows(reading),
@@ -249,7 +250,7 @@ class MarksPage:
         reading = self._viewer.marking.reading(request)
         tables, reason = await run_in_threadpool(self._tables, reading, form.get("consensus", "majority"))
         if tables is None:
-            raise HTTPException(409, f"There is no table: {reason}.".replace("..", "."))
+            raise HTTPException(409, sentence("There is no table", reason))
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(choose(tables), media_type="text/csv; charset=utf-8", headers=headers)
 

@@ -21,6 +21,8 @@ from cxrscore.viewer.marking import Marking, Reading
 MOST_QUEUES = 99
 GIVEN = 100
 """Number of the queue that the command names."""
+WAIT_S = 5.0
+"""How long a page waits for a queue. The rule useful runs the model on all candidates, which may take minutes."""
 BLINDED_RULES = ("random",)
 """Rules that a blinded reader may draw by: which films they draw tells nothing of the scores."""
 
@@ -60,12 +62,18 @@ class ReadingQueues:
     sources : QueueSources
     given : Path or None
         A table of ``cxrscore queue``. InputError if it is something else.
+
+    Attributes
+    ----------
+    told : str
+        That a queue is being drawn, or why the last one could not be drawn while nobody waited; "" otherwise.
     """
 
     def __init__(self, marking: Marking, sources: QueueSources, given: Path | None = None) -> None:
         self._marking, self._sources, self._given = marking, sources, given
         self._kept: dict[Path, tuple[tuple[int, int, int], SavedQueue]] = {}
         self._turn, self._drawing = threading.Lock(), threading.Lock()
+        self.told = ""
         if given is not None:
             self._read(GIVEN, given)
 
@@ -107,37 +115,75 @@ class ReadingQueues:
             rules.append("useful")
         return rules
 
-    def draw(self, rule: str, count: int, seed: int) -> SavedQueue:
-        """Draw a queue from all films, marked or not, and keep it. Errors as make_queue, and BusyError while another
-        one is drawn."""
+    def draw(self, rule: str, count: int, seed: int) -> SavedQueue | None:
+        """Draw a queue from all films, marked or not, and keep it.
+
+        Returns
+        -------
+        SavedQueue or None
+            None if it takes longer than a browser should wait: it is drawn meanwhile, and ``told`` says how it stands.
+
+        Raises
+        ------
+        InputError, WriteError, FileFormatError
+            As make_queue.
+        BusyError
+            While another queue is drawn.
+        """
+        if not self._drawing.acquire(blocking=False):
+            raise BusyError
+        self.told = f"A queue by the rule {rule} is being made. Load this page again to see whether it is there."
+        found: list[SavedQueue | CxrscoreError] = []
+        thread = threading.Thread(
+            target=self._draw_and_tell, args=(rule, count, seed, found), name="cxrscore-queue", daemon=True
+        )
+        thread.start()
+        thread.join(WAIT_S)
+        if not found:
+            return None
+        self.told = ""
+        if isinstance(found[0], CxrscoreError):
+            raise found[0]
+        return found[0]
+
+    def _draw_and_tell(self, rule: str, count: int, seed: int, found: list[SavedQueue | CxrscoreError]) -> None:
+        words = ""
+        try:
+            found.append(self._draw(rule, count, seed))
+        except CxrscoreError as error:
+            found.append(error)
+            words = f"The queue by the rule {rule} is not made: {error}"
+        except Exception as error:  # noqa: BLE001 - of a backend; its text may name a film
+            found.append(InputError(f"internal error {type(error).__name__}"))
+            words = f"The queue by the rule {rule} is not made: internal error {type(error).__name__}"
+        finally:
+            self.told = words
+            self._drawing.release()
+
+    def _draw(self, rule: str, count: int, seed: int) -> SavedQueue:
         marks = self._marking.log.path
         if marks is None:
             raise InputError("there is no place for marks and queues: name one with --marks FILE")
-        if not self._drawing.acquire(blocking=False):
-            raise BusyError
-        try:
-            number = next((n for n in range(1, MOST_QUEUES + 1) if not _path(marks, n).exists()), 0)
-            if not number:
-                raise InputError(f"there are {MOST_QUEUES} queues beside {marks}; remove one first")
-            path = _path(marks, number)
-            sources, name = self._sources, rule.partition(":")[0]
-            useful = name == "useful"
-            make_queue(
-                QueueOptions(
-                    scores=sources.scores[0],
-                    count=count,
-                    rule=rule,
-                    output=path,
-                    seed=seed,
-                    other=sources.scores[1] if name == "disagreement" and len(sources.scores) > 1 else None,
-                    films=sources.films if useful and isinstance(sources.films, Path) else None,
-                    model=sources.model[0] if useful and sources.model else None,
-                    backend=sources.backend if useful else None,
-                )
+        number = next((n for n in range(1, MOST_QUEUES + 1) if not _path(marks, n).exists()), 0)
+        if not number:
+            raise InputError(f"there are {MOST_QUEUES} queues beside {marks}; remove one first")
+        path = _path(marks, number)
+        sources, name = self._sources, rule.partition(":")[0]
+        useful = name == "useful"
+        make_queue(
+            QueueOptions(
+                scores=sources.scores[0],
+                count=count,
+                rule=rule,
+                output=path,
+                seed=seed,
+                other=sources.scores[1] if name == "disagreement" and len(sources.scores) > 1 else None,
+                films=sources.films if useful and isinstance(sources.films, Path) else None,
+                model=sources.model[0] if useful and sources.model else None,
+                backend=sources.backend if useful else None,
             )
-            return self._read(number, path)
-        finally:
-            self._drawing.release()
+        )
+        return self._read(number, path)
 
     def _paths(self) -> dict[int, Path]:
         marks = self._marking.log.path

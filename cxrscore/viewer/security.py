@@ -33,6 +33,8 @@ HEADERS = {
 }
 LONGEST_ADDRESS = 2000
 """Bytes of path and query."""
+LONGEST_HEADERS = 64 << 10
+"""Bytes of the headers of a request; browsers send up to 180 cookies of a host, of whatever port."""
 LARGEST_BODY = 64 << 10
 """Bytes of the body of a request."""
 _ELSEWHERE = ("cross-site", "same-site")

@@ -153,7 +153,6 @@ def open_viewer(options: ViewOptions) -> Iterator[Viewer]:
         sources = QueueSources(scores=paths, films=options.films, model=options.model, backend=options.backend)
         queues = ReadingQueues(marking, sources, options.queue)
         start_in_background(first.map_scale)
-        start_in_background(lambda: marking.order)
         yield Viewer(
             names=[_file_name(location) for location in options.scores],
             files=files,
@@ -274,6 +273,7 @@ def make_server(app: Any, options: ViewOptions) -> Any:
     """A server of uvicorn for the application."""
     uvicorn = _require("uvicorn")
     from cxrscore.viewer.connections import TimedProtocol
+    from cxrscore.viewer.security import LONGEST_HEADERS
 
     # Its messages would quote addresses.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
@@ -292,7 +292,7 @@ def make_server(app: Any, options: ViewOptions) -> Any:
         loop="asyncio",
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=2,
-        h11_max_incomplete_event_size=16 << 10,
+        h11_max_incomplete_event_size=LONGEST_HEADERS,
         ssl_certfile=options.certificate,
         ssl_keyfile=options.key,
     )

@@ -412,6 +412,8 @@
     const choose = (number) => {
       const option = [...map.options].find((each) => each.value === String(number) && !each.disabled);
       if (!option) {
+        map.value = "0";
+        shown.showMap(0);
         one("#map-words").textContent = `The file has no map of finding ${number} on this film.`;
         return;
       }

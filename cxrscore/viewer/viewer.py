@@ -118,7 +118,7 @@ class Viewer:
         try:
             queue = self.queues.rows(state.queue, reading)
         except CxrscoreError as error:
-            raise HTTPException(404, f"The queue cannot be shown: {error}.") from None
+            raise HTTPException(404, sentence("The queue cannot be shown", error)) from None
         if state.sort != "row":
             return rows[np.isin(rows, queue)]
         queue = queue[np.isin(queue, rows)]
@@ -186,6 +186,11 @@ def _number(value: int, length: int) -> int:
     if not 0 <= value < length:
         raise HTTPException(404, "There is no such film or finding.")
     return value
+
+
+def sentence(beginning: str, reason: object) -> str:
+    """A reason as the end of a sentence: those of the library end with a point only if they have several sentences."""
+    return f"{beginning}: {str(reason).rstrip('.')}."
 
 
 def _lines(text: str) -> Markup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from made_view import MadeView, made_view
+from made_view import CANARY, MadeView, made_view
 
 pytest.importorskip("starlette")
 pytest.importorskip("httpx2")
@@ -24,6 +25,7 @@ from cxrscore.io.csv_text import csv_lines
 from cxrscore.marks import Answer, Kind, MarkedFilm, MarksFile, ReadingSession
 from cxrscore.marks import file as marks_file
 from cxrscore.reading import MarksOptions, QueueOptions, export_marks, make_queue
+from cxrscore.viewer import reading_queues
 from cxrscore.viewer.app import create_app
 from cxrscore.viewer.security import Access
 from cxrscore.viewer.server import ViewOptions, open_viewer
@@ -61,9 +63,9 @@ def opened(made: MadeView, marks: Path) -> Iterator[Opened]:
         yield open_it
 
 
-def browser(viewer: Viewer) -> TestClient:
+def browser(viewer: Viewer, log: Callable[[str], None] | None = None) -> TestClient:
     access = Access(hosts=[HOST])
-    client = TestClient(create_app(viewer, access), base_url=f"http://{HOST}", follow_redirects=False)
+    client = TestClient(create_app(viewer, access, log), base_url=f"http://{HOST}", follow_redirects=False)
     assert client.get(f"/?token={access.token}").status_code == 200
     client.viewer = viewer  # type: ignore[attr-defined]
     return client
@@ -265,6 +267,21 @@ def test_a_name_is_a_line_of_text(opened: Opened, made: MadeView) -> None:
             assert " 49" not in page
 
 
+def test_neither_log_nor_addresses_have_names_or_comments(opened: Opened, made: MadeView) -> None:
+    lines: list[str] = []
+    client = browser(opened().viewer, lines.append)  # type: ignore[attr-defined]
+    row = made.there[0]
+    addresses = [client.post("/reader", data={"name": CANARY, "row": str(row)}, headers=ORIGIN).headers["location"]]
+    form = {"do": "save", "comment": CANARY, "answer-1": "yes"}
+    addresses.append(client.post(f"/film/{row}/mark", data=form, headers=ORIGIN).headers["location"])
+    answer(client, row, word=CANARY)
+    client.post("/marks/labels.csv", data={"consensus": f"reader={CANARY}"}, headers=ORIGIN)
+    assert CANARY in client.get(f"/film/{row}").text
+    assert "POST MarksPage.mark 303" in lines
+    assert "POST MarksPage.labels 200" in lines
+    assert CANARY not in "".join([*lines, *addresses])
+
+
 @pytest.mark.parametrize(
     "cookie",
     [
@@ -352,11 +369,11 @@ def test_a_marks_file_of_another_version_is_told_at_the_start(opened: Opened, ma
 
 
 def test_marks_may_lie_elsewhere(opened: Opened, made: MadeView, tmp_path: Path) -> None:
-    client, row = opened(marks=tmp_path / "none" / "a.sqlite", reader="Lee"), made.there[0]
+    client, row = opened(marks=tmp_path / "x" / ".." / "a.sqlite", reader="Lee"), made.there[0]
     told = answer(client, row)
     assert told.status_code == 409
     assert "cannot write" in told.text
-    assert "--marks FILE" in told.text
+    assert told.text.endswith("/x/../a.sqlite: No such file or directory; name another place with --marks FILE.\n")
     folder = tmp_path / "scores"
     folder.mkdir()
     shutil.copy(made.scores, folder / "out.h5")
@@ -460,6 +477,30 @@ def test_a_queue_is_worked_through_and_outlasts_the_server(opened: Opened, made:
     assert "highest:" in again.get("/marks").text
     (table,) = marks.parent.glob("*.queue-1.csv")
     assert table.name == "out.queue-1.csv"
+
+
+def test_nobody_waits_for_a_queue_that_takes_long(
+    opened: Opened, made: MadeView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, ended = threading.Event(), threading.Event()
+
+    def slow(options: QueueOptions) -> None:
+        go_on.wait(60)
+        ended.set()
+        raise InputError("no film of the queue can be read")
+
+    monkeypatch.setattr(reading_queues, "make_queue", slow)
+    monkeypatch.setattr(reading_queues, "WAIT_S", 0.01)
+    client = opened(reader="Lee")
+    data = {"rule": "random", "finding": "0", "count": "5", "seed": "0"}
+    told = client.post("/queue", data=data, headers=ORIGIN)
+    assert (told.status_code, told.headers["location"]) == (303, "/marks")
+    assert "is being made" in client.get("/marks").text
+    assert client.post("/queue", data=data, headers=ORIGIN).status_code == 503
+    go_on.set()
+    assert ended.wait(60)
+    with client.viewer.queues._drawing:  # type: ignore[attr-defined]
+        assert "is not made: no film of the queue can be read" in client.get("/marks").text
 
 
 def test_a_queue_of_the_command_is_read(opened: Opened, made: MadeView, tmp_path: Path) -> None:

@@ -99,6 +99,11 @@ def test_the_token_is_no_cookie_and_the_cookie_is_no_token(stranger: TestClient,
     assert stranger.get("/", headers={"Cookie": f'{access.cookie}="\\777"; ' * 900}).status_code == 403
 
 
+def test_cookies_of_other_servers_on_this_machine_do_not_lock_out(user: TestClient, access: Access) -> None:
+    others = "; ".join(f"cxrscore_view_{port}={'x' * 60}" for port in range(8200, 8380))
+    assert user.get("/", headers={"Cookie": f"{others}; {access.cookie}={access.session}"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1", "127.0.0.1:80", "evil.example:8123", "", "127.0.0.1:8123.x"]
 )

@@ -225,7 +225,7 @@ class CohortNumbers:
         truth = np.where(np.isnan(truth), their_truth, truth)
         labelled = np.isfinite(truth).any(axis=1)
         if not labelled.any():
-            return "No film that both files scored has a label" + ("." if everything else " and is unseen.")
+            return "No labelled film was scored in both files" + ("." if everything else " and is new to both models.")
         patient = self.scores.patient[first]
         if not (patient >= 0).any():
             patient = second.patient[theirs]

@@ -18,7 +18,7 @@ from cxrscore.reporting.plot_elements import thin_curve
 from cxrscore.reporting.small_multiples import Ticks, log_odds, probability_ticks
 
 WIDTH, HEIGHT = 320, 264
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 42
+LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 42
 """Margins of a plot, units of the SVG."""
 BINS = 24
 """Bars of a distribution."""

@@ -29,6 +29,11 @@ ROWS = 50
 MOST_NAMED = 3
 """Findings of a film that the list names."""
 NOT_OK = -2
+NO_PICTURE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="96" height="96"><text x="48" y="53" font-family="sans-serif" '
+    'font-size="16" text-anchor="middle" fill="#c0c6cd">no picture</text></svg>'
+)
+"""In place of a thumbnail that there is not; browsers show it whatever the status."""
 SORT_WORDS = {
     "row": "order of the file",
     "probability": "probability",
@@ -137,7 +142,7 @@ class ListPage:
         try:
             data = self._viewer.films.thumbnail(self._viewer.row(request))
         except NoFilmError:
-            raise HTTPException(404, "There is no thumbnail of this film.") from None
+            return Response(NO_PICTURE, 404, media_type="image/svg+xml")
         except BusyError:
             raise HTTPException(503, "Too many films are asked for at once.", {"Retry-After": "1"}) from None
         return Response(data, media_type="image/jpeg")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import inspect
+import math
 import re
 import tomllib
 import types
@@ -24,6 +25,7 @@ from cxrscore.export.options import SUFFIXES
 from cxrscore.io.regular import read_regular
 from cxrscore.io.strict_json import schema
 from cxrscore.remote import PathOrUrl, RemotePath, is_url, parse_location
+from cxrscore.remote.dicomweb_query import search_filters
 from cxrscore.scoring import ScoreOptions
 
 LARGEST = 64 << 10
@@ -35,6 +37,7 @@ _WORDS = {
     "integer": "a whole number",
     "object": "a table",
     "array": "a list of these",
+    "tables": "tables, each below a line [[export]]",
 }
 """Types of the schema, in words."""
 _OF_THE_WATCH = ("films", "output", "model", "partition", "overwrite", "rehash", "temp_dir", "command")
@@ -45,6 +48,8 @@ _ALIASES = {
     "report": {"finding": "findings"},
 }
 """Names of options on the command line that differ from those in Python."""
+_DAYS = re.compile(r"\d{8}(-(\d{8})?)?|-\d{8}")
+"""Days and ranges of days as DICOM writes them in a query."""
 _DATE = re.compile(r"(?<![^?&])(\w*Date)=(today|yesterday|last(?:\+|%20| )(\d{1,4})(?:\+|%20| )days?)(?=&|$)")
 
 
@@ -161,21 +166,39 @@ def read_config(path: Path) -> WatchConfig:
     _check_schema(path, values)
     for place, text in _texts(values):
         _check_no_secret(path, place, text)
+    for place, number in _floats(values):
+        if not math.isfinite(number):
+            raise InputError(f"{path}: {place} is {number}, expected a finite number")
     base = path.absolute().parent
-    films = values["films"] if is_url(values["films"]) else str(base / Path(values["films"]).expanduser())
+    films = values["films"] if is_url(values["films"]) else str(_resolved(f"{path}: films", base, values["films"]))
     given = values["model"] if isinstance(values["model"], list) else [values["model"]]
     config = WatchConfig(
         films=films,
-        model=tuple(_model(base, one) for one in given),
-        output=_resolved(base, values["output"]),
+        model=tuple(_model(f"{path}: model", base, one) for one in given),
+        output=_resolved(f"{path}: output", base, values["output"]),
         **{name: values[name] for name in ("interval", "min_age", "films_per_file", "retries") if name in values},
         score=_score_options(path, base, values.get("score", {})),
         exports=tuple(_export(path, base, films, one, k) for k, one in enumerate(values.get("export", []), 1)),
         report=_report(path, base, values["report"]) if "report" in values else None,
     )
     _check_outputs(path, config)
-    config.score_options(config.output / "scores.h5", datetime.date.today())  # InputError for a value out of range
+    try:
+        options = config.score_options(config.output / "scores.h5", datetime.date.today())
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if isinstance(options.films, RemotePath) and options.films.dicomweb:
+        _check_days(path, options.films)
     return config
+
+
+def _check_days(path: Path, films: RemotePath) -> None:
+    """InputError for a date of the query that an archive would not understand, such as a word that is none of these."""
+    for key, value in search_filters(films).items():
+        if key.endswith("Date") and not _DAYS.fullmatch(value):
+            raise InputError(
+                f"{path}: {key} in the query of films is no date, expected today, yesterday, last+N+days with N of at "
+                "most 4 digits, 20260131, or 20260101-20260131"
+            )
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -213,6 +236,8 @@ def _check_schema(path: Path, values: Any) -> None:
 
 def _expected(part: Mapping[str, Any]) -> str:
     kinds = part["type"] if isinstance(part["type"], list) else [part["type"]]
+    if kinds == ["array"]:
+        return _WORDS["tables"]
     low, high = part.get("minimum"), part.get("maximum")
     limits = (f" of at least {low}" if low is not None else "") + (f" and at most {high}" if high else "")
     return " or ".join(_WORDS[kind] for kind in kinds) + limits
@@ -232,6 +257,14 @@ def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
         yield from _texts(inner, f"{place}.{key}".lstrip("."))
 
 
+def _floats(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    """Every number with a fraction of the document with its key."""
+    if isinstance(value, float):
+        yield place, value
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        yield from _floats(inner, f"{place}.{key}".lstrip("."))
+
+
 def _check_no_secret(path: Path, place: str, text: str) -> None:
     """InputError, without the text, for a URL with a user or password."""
     if not is_url(text):
@@ -247,15 +280,25 @@ def _check_no_secret(path: Path, place: str, text: str) -> None:
         )
 
 
-def _resolved(base: Path, text: str) -> Path:
-    return base / Path(text).expanduser()
+def _resolved(place: str, base: Path, text: str) -> Path:
+    """A path on this machine; InputError, with the key, for a text that is none."""
+    where = parse_location(text)
+    if isinstance(where, RemotePath):
+        raise InputError(f"{place} is a URL, expected a path on this machine")
+    if "\0" in text:
+        raise InputError(f"{place} has a zero character, which no path has")
+    try:
+        return base / where.expanduser()
+    except RuntimeError:
+        raise InputError(f"{place} begins with '~' and no user's folder, expected ~/ or a path") from None
 
 
-def _model(base: Path, name: str) -> str | Path:
+def _model(place: str, base: Path, name: str) -> str | Path:
     """A path; the name of public weights, which no file has, stays a text."""
     from cxrscore.models.public_weights import public_weights
 
-    return name if public_weights(name) is not None and not (base / name).exists() else _resolved(base, name)
+    own = _resolved(place, base, name)
+    return name if public_weights(name) is not None and not own.exists() else own
 
 
 def _score_options(path: Path, base: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -345,6 +388,8 @@ def _checked(
             raise InputError(
                 f"{path}: {table} has the key {key!r:.{_SHOWN}}{why}, expected one of: {', '.join(sorted(shown))}"
             )
+        if name in found:
+            raise InputError(f"{path}: {table} has the key {key!r:.{_SHOWN}}, another name of one that it has already")
         found[name] = _value(f"{path}: {table}.{key}", value, allowed[name], base)
     return found
 
@@ -363,18 +408,34 @@ def _value(place: str, value: Any, hint: Any, base: Path) -> Any:
     }
     if not any(fits[kind] for kind in kinds):
         raise InputError(f"{place} is {_short(value)}, expected {' or '.join(sorted(kinds))}")
+    if (words := _words(hint)) and value not in words:
+        raise InputError(f"{place} is {_short(value)}, expected one of: {', '.join(words)}")
     if isinstance(value, list):
         return tuple(value)
-    if isinstance(value, str) and "a path" in kinds and not is_url(value):
-        return _resolved(base, value)
+    if isinstance(value, str) and "a path" in kinds and not (is_url(value) and RemotePath in _members(hint)):
+        return _resolved(place, base, value)
     return value
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """The types that a union, which may have unions in it, is made of."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return (hint,)
+    return tuple(inner for one in typing.get_args(hint) for inner in _members(one))
+
+
+def _words(hint: Any) -> tuple[str, ...]:
+    """The words that an option may be, if it is one of few."""
+    return tuple(
+        word for one in _members(hint) if typing.get_origin(one) is typing.Literal for word in typing.get_args(one)
+    )
 
 
 def _kinds(hint: Any) -> Iterator[str]:
     """What a value of this type may be, in words."""
     origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        for one in typing.get_args(hint):
+    if len(members := _members(hint)) > 1:
+        for one in members:
             yield from _kinds(one)
     elif hint in (Path, RemotePath):
         yield "a path"
@@ -391,7 +452,17 @@ def _kinds(hint: Any) -> Iterator[str]:
 
 
 def _check_outputs(path: Path, config: WatchConfig) -> None:
-    """InputError for an output below the films: exports that are images would be scored as films."""
+    """InputError for exports into the same files, and for an output below the films: exports that are images would be
+    scored as films."""
+    written: dict[tuple[Path, str], str] = {}
+    for one in (*config.exports, *([config.report] if config.report else [])):
+        if one.folder is None:
+            continue
+        if other := written.get((one.folder.resolve(), one.suffix)):
+            raise InputError(
+                f"{path}: {one.name} writes the files of {other}, expected another folder than {one.folder}"
+            )
+        written[one.folder.resolve(), one.suffix] = one.name
     if is_url(config.films):
         return
     films = Path(config.films).resolve()

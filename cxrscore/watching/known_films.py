@@ -106,6 +106,7 @@ class KnownFilms:
             return self._refresh("")
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and not _is_damaged(error):
+                self.close()
                 raise self._cannot_write(error) from error
         self._remove()
         with self._errors():
@@ -213,12 +214,16 @@ class KnownFilms:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turns an error of the database into a WriteError; a damaged index is removed, and made anew later."""
+        """Turns an error of the database into a WriteError. A damaged index is removed. In any case ``refresh`` opens
+        the index again, and makes it anew if it is missing: the file may have been removed or replaced while it was
+        open.
+        """
         try:
             yield
         except sqlite3.DatabaseError as error:
             if not isinstance(error, sqlite3.OperationalError) or _is_damaged(error):
                 self._remove()
+            self.close()
             raise self._cannot_write(error) from error
 
     def _cannot_write(self, error: Exception) -> WriteError:

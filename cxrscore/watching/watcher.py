@@ -192,7 +192,8 @@ class Watcher:
     def failed(self, error: CxrscoreError) -> None:
         """Tells why a round has ended early; the next one begins with what it left."""
         self._stale = True
-        text = f"{str(error).rstrip('.')}. Trying again in {self._config.interval:g} s."
+        reason = str(error) if str(error).endswith((".", "?")) else f"{error}."
+        text = f"{reason} Trying again in {self._config.interval:g} s."
         self._tell(Event(kind="error", text=text, values={"reason": str(error), "error": type(error).__name__}))
 
     def round(self) -> None:

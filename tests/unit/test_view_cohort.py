@@ -7,10 +7,12 @@ import html
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ from cxrscore.metrics import Decisions
 from cxrscore.reporting.compare import compare
 from cxrscore.reporting.load_scores import NamedScores
 from cxrscore.reporting.summary import summarise
-from cxrscore.scorefile import open_run, open_scores
+from cxrscore.scorefile import Shard, open_run, open_scores
 from cxrscore.scorefile.by_row import open_by_row
 from cxrscore.viewer import cohort_plots
 from cxrscore.viewer.app import create_app
@@ -63,12 +65,19 @@ def made_noisy(path: Path) -> Path:
     return merge(run)
 
 
-@pytest.fixture(scope="module")
-def client(made: MadeView) -> Iterator[TestClient]:
-    with open_viewer(ViewOptions(scores=[made.scores, made.scores.parent / "other.h5"])) as viewer:
+@contextmanager
+def opened(paths: Sequence[Path]) -> Iterator[TestClient]:
+    """A browser that has exchanged the token."""
+    with open_viewer(ViewOptions(scores=paths)) as viewer:
         access = Access(hosts=[HOST])
         found = TestClient(create_app(viewer, access), base_url=f"http://{HOST}", follow_redirects=False)
         assert found.get(f"/?token={access.token}").status_code == 200
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(made: MadeView) -> Iterator[TestClient]:
+    with opened([made.scores, made.scores.parent / "other.h5"]) as found:
         yield found
 
 
@@ -257,10 +266,10 @@ def test_all_findings_have_a_line(client: TestClient, numbers: CohortNumbers) ->
     page = client.get("/cohort").text
     for column, finding in enumerate(FINDINGS):
         result = numbers.result(column, everything=False)
-        assert re.search(
-            rf'<a href="/cohort/{column + 1}">{finding}</a></th>\s*<td class="n">{result.positives}<', page
-        )
-        assert f"{result.auc:.3f}" in page
+        line = re.search(rf'<a href="/cohort/{column + 1}">{finding}</a></th>(.*?)</tr>', page, re.DOTALL)
+        assert line
+        assert f"{result.auc:.3f}<small>{result.interval[0]:.2f}–{result.interval[1]:.2f}" in line[1]
+        assert f'<td class="n">{result.positives}</td><td class="n">{result.negatives}</td>' in line[1]
     assert "labelled films that the model has not seen" in page
     assert "also" in client.get("/cohort?films=all").text
 
@@ -285,16 +294,15 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     truth = np.full((100, 3), np.nan, np.float32)
     truth[:, 0] = [row in (1, 2, 3, 4) for row in range(100)]
     path = merge(run, truth=truth, split=np.zeros(100, np.uint8), patient=np.arange(100, dtype=np.int32))
-    with open_viewer(ViewOptions(scores=[path])) as viewer:
-        access = Access(hosts=[HOST])
-        found = TestClient(create_app(viewer, access), base_url=f"http://{HOST}", follow_redirects=False)
-        found.get(f"/?token={access.token}")
+    with opened([path]) as found:
         yield found
 
 
 def test_with_four_patients_of_a_class_there_is_no_curve_and_no_interval(few: TestClient) -> None:
     page = few.get("/cohort/1").text
-    assert "No curves, because a class has fewer than 5 patients: 4 with positive films" in page
+    assert (
+        "No curves and no interval of the AUC, because a class has fewer than 5 patients: 4 with positive films" in page
+    )
     assert "no interval" in page
     assert page.count("<svg") == 1
     assert 'id="distribution"' in page
@@ -315,10 +323,7 @@ def test_without_labels_the_page_says_so_and_counts_films(tmp_path: Path) -> Non
         run.write(shard, made_shard(rows))
     path = merge(run, truth=np.full((40, 3), np.nan, np.float32))
     whole = open_scores(path)
-    with open_viewer(ViewOptions(scores=[path])) as viewer:
-        access = Access(hosts=[HOST])
-        client = TestClient(create_app(viewer, access), base_url=f"http://{HOST}", follow_redirects=False)
-        client.get(f"/?token={access.token}")
+    with opened([path]) as client:
         page = client.get("/cohort/1?at=0.4").text
         assert "The scores file has no labels" in page
         counted = [int(np.nansum(whole.prob[:, 0] >= 0.4)), int(np.nansum(whole.prob[:, 0] < 0.4))]
@@ -328,6 +333,50 @@ def test_without_labels_the_page_says_so_and_counts_films(tmp_path: Path) -> Non
         overview = client.get("/cohort").text
         assert "AUC" not in overview
         assert "Effusion" in overview
+
+
+def failed(shard: Shard) -> Shard:
+    """No film could be scored."""
+    nothing = np.full_like(shard.prob, np.nan)
+    return replace(shard, prob=nothing, logit=nothing, status=np.full_like(shard.status, 4))
+
+
+def moved(shard: Shard) -> Shard:
+    """Other films."""
+    return replace(shard, sha256=["f" * 64 if digest else "" for digest in shard.sha256])
+
+
+def written(path: Path, change: Callable[[Shard], Shard] = lambda shard: shard, name: str = "", **own: Any) -> Path:
+    run = open_run(path, [f"{name}{row:03}.png" for row in range(60)], FINDINGS, GIVEN)
+    for shard, rows in enumerate(run.shards):
+        run.write(shard, change(made_shard(rows)))
+    return merge(run, **own)
+
+
+SECOND: dict[str, tuple[dict[str, Any], str]] = {
+    "other films": ({"change": moved, "name": "x"}, "No labelled film was scored in both files and is new to both"),
+    "other labels": ({"truth": np.ones((60, 3), np.float32)}, "The files differ in 31 labels of the same films"),
+    "seen by the other": ({"split": np.ones(60, np.uint8)}, "No labelled film was scored in both files and is new"),
+    "failed": ({"change": failed}, "No labelled film was scored in both files"),
+}
+
+
+@pytest.mark.parametrize("case", SECOND)
+def test_files_that_cannot_be_compared_say_why(tmp_path: Path, case: str) -> None:
+    given, why = SECOND[case]
+    paths = [written(tmp_path / "a.h5"), written(tmp_path / "b.h5", **given)]
+    with opened(paths) as client:
+        for place in ("/cohort", "/cohort/1"):
+            page = client.get(place).text
+            assert why in page
+            assert "Difference" not in page or "–" in page
+        assert all(count == 0 for count, _ in cells(client.get("/cohort/1").text, "paired")) is (case != "other labels")
+
+
+def test_a_file_without_scored_films_says_so(tmp_path: Path) -> None:
+    with opened([written(tmp_path / "a.h5", failed)]) as client:
+        for place in ("/cohort", "/cohort/1"):
+            assert "No film could be scored" in client.get(place).text
 
 
 # --- Plots

@@ -185,7 +185,9 @@ def test_thumbnails_come_from_the_file_or_from_the_film(client: TestClient, bare
         pixels = cv2.imdecode(np.frombuffer(data.content, np.uint8), cv2.IMREAD_UNCHANGED)
         assert pixels.shape == (side, side)
     assert abs(int(cv2.imdecode(np.frombuffer(bare.get("/film/2/thumbnail").content, np.uint8), 0).mean()) - 77) <= 1
-    assert bare.get(f"/film/{made.there[5]}/thumbnail").status_code == 404
+    missing = bare.get(f"/film/{made.there[5]}/thumbnail")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "image/svg+xml")
+    assert "no picture" in missing.text
 
 
 def test_a_map_is_that_of_the_file_on_the_scale_of_its_finding(client: TestClient, made: MadeView) -> None:

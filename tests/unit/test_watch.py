@@ -293,7 +293,7 @@ def test_an_output_folder_that_is_gone_is_waited_for_and_another_in_its_place_en
         made_films(home, "b")
 
     _, told = rounds(config, 3, after_1=lose, after_2=lambda: aside.rename(out))
-    assert "is gone or empty" in of_kind(told, "error")[0]["text"]
+    assert of_kind(told, "error")[0]["text"].endswith("is gone or empty: is its disk mounted? Trying again in 60 s.")
     assert scored(config) == {"a.png": 1, "b.png": 1}
 
     def replace():
@@ -348,14 +348,24 @@ def test_an_error_of_the_system_is_told_without_the_name_of_a_file(home, monkeyp
     assert scored(config) == {"a.png": 1}
 
 
-def test_an_index_that_breaks_while_the_watch_runs_is_made_anew(home):
+def _drop_table(index):
+    with sqlite3.connect(index) as database:
+        database.execute("DROP TABLE paths")
+    database.close()
+
+
+def _replace(index):
+    index.rename(index.with_name("aside"))
+    index.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_drop_table, os.unlink, _replace], ids=["table", "removed", "replaced"])
+def test_an_index_that_breaks_while_the_watch_runs_is_made_anew(home, damage):
     config = made_config(home)
     made_films(home, "a")
 
     def break_index():
-        with sqlite3.connect(config.output / INDEX) as database:
-            database.execute("DROP TABLE paths")
-        database.close()
+        damage(config.output / INDEX)
         made_films(home, "b")
 
     _, told = rounds(config, 3, after_1=break_index)

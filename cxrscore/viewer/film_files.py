@@ -28,7 +28,9 @@ PICTURE_SIDE = 1024
 THUMBNAIL_SIDE = 96
 WORKERS = 2
 WAITING = 32
-"""Requests that may wait for a film at a time."""
+"""Requests for films at a time."""
+WAITING_TO_DECODE = 24
+"""Of these, films that may wait for a worker; of more, the one that waits for the longest time is refused."""
 KEPT_BYTES = 48 << 20
 """Bytes of the films that are kept after they were decoded."""
 KEPT_THUMBNAILS = 2000
@@ -44,6 +46,41 @@ OTHER_FILE = "This is not the file that was scored: its SHA-256 differs from the
 
 class BusyError(Exception):
     """Too many films are asked for at a time."""
+
+
+class NewestFirst:
+    """Turns for what takes long: a few at once, and of those who wait the newest first. Whoever pages quickly through
+    films waits for the last one only, and not for all that were passed.
+
+    at_once  number of turns at a time
+    waiting  number that may wait; of more, the oldest gets a BusyError
+    """
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._free, self._most = at_once, waiting
+        self._queue: list[object] = []
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """A turn; BusyError if more than ``waiting`` newer ones came in the meantime."""
+        own = object()
+        with self._changed:
+            self._queue.append(own)
+            del self._queue[: -(self._most + self._free)]
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: own not in self._queue or (self._free and self._queue[-1] is own))
+            if own not in self._queue:
+                raise BusyError
+            self._queue.remove(own)
+            self._free -= 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +108,7 @@ class FilmFiles:
         # Whatever the run that made the scores refused by its modality can be looked at.
         self._pool = DecoderPool(WORKERS, Preprocessing(size=THUMBNAIL_SIDE), any_modality=True)
         self._places = threading.BoundedSemaphore(WAITING)
+        self._turns = NewestFirst(WORKERS, WAITING_TO_DECODE)
         self._thumbnails: Recent[int, bytes] = Recent(KEPT_THUMBNAILS)
         self._films_kept: dict[int, FilmPixels] = {}
         self._others: set[int] = set()
@@ -111,7 +149,7 @@ class FilmFiles:
             return kept
         stored = self._scores.thumbnail(row)
         if stored is None:
-            with self._place():
+            with self._place(), self._turns.turn():
                 found = self._pool.prepare(self.location(row))
             pixels = _pixels(found)
             if not self._is_scored(row, found):
@@ -127,7 +165,9 @@ class FilmFiles:
             return self._kept(row) or self._keep(row, self._decoded(row))
 
     def _decoded(self, row: int) -> FilmPixels:
-        found = self._pool.load_whole(self.location(row), LONGEST_SIDE)
+        location = self.location(row)
+        with self._turns.turn():
+            found = self._pool.load_whole(location, LONGEST_SIDE)
         pixels = _pixels(found)
         return FilmPixels(pixels=pixels, same_bytes=self._is_scored(row, found))
 

@@ -25,7 +25,7 @@ from cxrscore.scorefile import open_scores
 from cxrscore.scorefile.by_row import open_by_row
 from cxrscore.viewer import film_files
 from cxrscore.viewer.app import create_app
-from cxrscore.viewer.film_files import FilmFiles, NoFilmError, eight_bits, encoded
+from cxrscore.viewer.film_files import BusyError, FilmFiles, NewestFirst, NoFilmError, eight_bits, encoded
 from cxrscore.viewer.heat_maps import HeatMapSource, map_rectangle
 from cxrscore.viewer.security import Access
 from cxrscore.viewer.server import ViewOptions, open_viewer
@@ -318,6 +318,24 @@ def test_more_than_a_few_waiting_films_are_refused(made: MadeView, monkeypatch: 
             answer = client.get(f"/film/{made.there[0]}/pixels")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert client.get(f"/film/{made.there[0]}/pixels").status_code == 200
+
+
+def test_the_newest_waits_least_and_the_oldest_of_too_many_is_refused() -> None:
+    turns, done, refused = NewestFirst(1, waiting=3), [], []
+
+    def ask(number: int) -> None:
+        try:
+            with turns.turn():
+                done.append(number)
+        except BusyError:
+            refused.append(number)
+
+    with ThreadPoolExecutor(5) as pool, turns.turn():
+        for number in range(5):
+            pool.submit(ask, number)
+            with turns._changed:
+                assert turns._changed.wait_for(lambda: len(turns._queue) + len(refused) == number + 1, 60)  # noqa: B023
+    assert (done, refused) == ([4, 3, 2], [0, 1])
 
 
 def test_what_is_kept_of_films_stays_below_its_limit(made: MadeView, monkeypatch: pytest.MonkeyPatch) -> None:

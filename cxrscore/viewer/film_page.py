@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from cxrscore.models.calibration import describe_probabilities, times_prevalence
@@ -26,6 +27,9 @@ from cxrscore.viewer.viewer import Viewer, label_words
 
 HIDES_SCORES = True
 """This page hides from blinded readers itself what they may not see."""
+
+PIECE = 256 << 10
+"""Bytes of a film that are sent at a time."""
 
 
 def routes(viewer: Viewer) -> list[BaseRoute]:
@@ -100,8 +104,12 @@ class FilmPage:
             "X-Bits": str(8 * film.pixels.itemsize),
             "X-Same-Bytes": str(int(film.same_bytes)),
         }
-        data = film.pixels.astype(film.pixels.dtype.newbyteorder("<"), copy=False).tobytes()
-        return Response(data, media_type="application/octet-stream", headers=headers)
+        little = film.pixels.astype(film.pixels.dtype.newbyteorder("<"), copy=False)
+        data = np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
+        headers["Content-Length"] = str(len(data))
+        if request.method == "HEAD":
+            return Response(media_type="application/octet-stream", headers=headers)
+        return StreamingResponse(_pieces(data), media_type="application/octet-stream", headers=headers)
 
     def picture(self, request: Request) -> Response:
         """A film as JPEG, for browsers without JavaScript and films that are not there."""
@@ -178,6 +186,12 @@ class FilmPage:
             "after": after,
             "back": f"/?{state.query(page=page)}" + (f"#film-{row}" if place else ""),
         }
+
+
+async def _pieces(data: memoryview) -> AsyncIterator[memoryview]:
+    """Pieces of the film that is kept: a browser that is slow to receive them costs one piece, not a copy."""
+    for start in range(0, len(data), PIECE):
+        yield data[start : start + PIECE]
 
 
 def _or_error(make: Any) -> Any:

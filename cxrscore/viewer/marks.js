@@ -152,7 +152,7 @@
   }
 
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || one("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || one("dialog[open]") || window.cxrscoreView.isLeaving()) return;
     if (event.target.id === "comment" && event.key === "Escape") event.target.blur();
     if (isTyping(event.target)) return;
     if (/^[1-9]$/.test(event.key)) choose(Number(event.key));
@@ -199,7 +199,8 @@
       event.stopPropagation();
       const id = link.id;
       sending.then(() => {
-        if (!failed) location.href = (id && document.getElementById(id) ? document.getElementById(id) : link).href;
+        if (failed) window.cxrscoreView.stay();
+        else location.href = (id && document.getElementById(id) ? document.getElementById(id) : link).href;
       });
     },
     true,

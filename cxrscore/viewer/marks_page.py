@@ -101,6 +101,8 @@ class MarksPage:
             box = _whole(form, "remove")
             log.write(lambda file: file.remove_box(session, film, box))
             return "Box removed.", None
+        if self._viewer.films.is_other(row):
+            raise InputError("the picture is not of the film that was scored, so that a mark would be on another film")
         for change in self._changes(form, session, film):
             log.write(change)
         return "Saved.", None

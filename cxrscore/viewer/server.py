@@ -269,10 +269,12 @@ def _no_password() -> str:
     return ""
 
 
-def _run(app: Any, listening: socket.socket, options: ViewOptions, ready: Callable[[], None]) -> None:
+def make_server(app: Any, options: ViewOptions) -> Any:
+    """A server of uvicorn for the application."""
+    uvicorn = _require("uvicorn")
+    from cxrscore.viewer.connections import TimedProtocol
     from cxrscore.viewer.security import LONGEST_HEADERS
 
-    uvicorn = _require("uvicorn")
     # Its messages would quote addresses.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
         logger = logging.getLogger(name)
@@ -286,7 +288,7 @@ def _run(app: Any, listening: socket.socket, options: ViewOptions, ready: Callab
         proxy_headers=False,
         lifespan="off",
         ws="none",
-        http="h11",
+        http=TimedProtocol,
         loop="asyncio",
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=2,
@@ -294,7 +296,11 @@ def _run(app: Any, listening: socket.socket, options: ViewOptions, ready: Callab
         ssl_certfile=options.certificate,
         ssl_keyfile=options.key,
     )
-    server = uvicorn.Server(config)
+    return uvicorn.Server(config)
+
+
+def _run(app: Any, listening: socket.socket, options: ViewOptions, ready: Callable[[], None]) -> None:
+    server = make_server(app, options)
     started = server.startup
 
     async def startup(sockets: Any = None) -> None:

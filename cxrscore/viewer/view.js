@@ -8,8 +8,22 @@
 
   const isTyping = (target) => target.closest("input:not([type=range]):not([type=checkbox]):not([type=radio]), select, textarea") !== null;
   const keys = new Map();
+  // From the click on a link to the next page, keys belong to neither: the reader thinks of the next film, and this one
+  // is still there. Escape stops a browser that waits for a page.
+  let leaving = false;
+  document.addEventListener(
+    "click",
+    (event) => {
+      const link = event.target.closest("a[href]");
+      const opensHere = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+      if (link && opensHere && !link.getAttribute("href").startsWith("#")) leaving = true;
+    },
+    true,
+  );
+  window.addEventListener("pageshow", () => (leaving = false));
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    if (event.key === "Escape") leaving = false;
+    if (leaving || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     const action = keys.get(event.key);
     if (action) {
       event.preventDefault();
@@ -360,6 +374,9 @@
     keys.set("j", () => follow("a[rel=next]"));
     keys.set("k", () => follow("a[rel=prev]"));
     keys.set("u", () => follow("#back"));
+    // Before the film is there, so that the next film has them even if this one is passed quickly.
+    const query = new URLSearchParams(location.search);
+    for (const name of ["map", "opacity"]) if (/^\d{1,6}$/.test(query.get(name) || "")) remember(name, query.get(name));
     const viewer = one("#viewer");
     if (viewer.dataset.named !== "1") return;
     const shown = new Film(viewer);
@@ -416,7 +433,7 @@
     if (/^\d{1,6}$/.test(query.get("map") || "")) choose(query.get("map"));
   }
 
-  window.cxrscoreView = { keys, follow, remember };
+  window.cxrscoreView = { keys, follow, remember, isLeaving: () => leaving, stay: () => (leaving = false) };
   if (document.body.classList.contains("list")) list();
   if (document.body.classList.contains("one")) film();
 })();

@@ -303,3 +303,42 @@ def test_films_are_marked_without_javascript(chromium: Any, made: MadeView, tmp_
         page.wait_for_url(f"**/film/{made.there[1]}?**")
         context.close()
     assert count(marks) == {"Lee": 2}
+
+
+def test_a_key_between_two_films_marks_neither(chromium: Any, made: MadeView, tmp_path: Path) -> None:
+    marks = tmp_path / "out.marks.sqlite"
+    first, second = made.there[:2]
+    with serving(ViewOptions(scores=[made.scores], films=made.films, marks=marks, reader="Lee")) as address:
+        tab = Tab(chromium, address)
+        page = tab.page
+        open_film(tab, address, f"/film/{first}?map=2&opacity=40")
+        held: list[Any] = []
+        page.route(f"**/film/{second}?*", lambda route: held.append(route))
+        with page.expect_request(f"**/film/{second}?*"):
+            page.keyboard.press("j")
+        page.keyboard.press("y")  # the first film is still there
+        page.keyboard.press("2")
+        page.keyboard.press("n")
+        held[0].continue_()
+        page.wait_for_url(f"**/film/{second}?map=2&opacity=40")
+        page.wait_for_selector(".finding.chosen")
+        page.keyboard.press("m")
+        page.wait_for_function(SAVED)
+        tab.context.close()
+        assert tab.faults == []
+    with MarksFile(marks) as file:
+        ((path, answer),) = [(file.films()[one.sha256].path, one.marks) for one in file.marks()]
+    assert path == made.paths[second]
+    assert [mark.answer.value for mark in answer.values()] == ["unsure"]
+
+
+def test_a_film_that_is_passed_before_it_is_there_keeps_the_map(chromium: Any, made: MadeView) -> None:
+    with serving(ViewOptions(scores=[made.scores], films=made.films)) as address:
+        tab = Tab(chromium, address)
+        page = tab.page
+        page.route("**/pixels", lambda route: None)  # a film that is not decoded yet
+        page.goto(f"{address.partition('/?')[0]}/film/{made.there[0]}?map=2&opacity=40")
+        page.wait_for_load_state("domcontentloaded")
+        page.keyboard.press("j")
+        page.wait_for_url(f"**/film/{made.there[1]}?map=2&opacity=40")
+        tab.context.close()

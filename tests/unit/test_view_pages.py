@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,7 @@ from cxrscore.scorefile import open_scores
 from cxrscore.scorefile.by_row import open_by_row
 from cxrscore.viewer import film_files
 from cxrscore.viewer.app import create_app
-from cxrscore.viewer.film_files import FilmFiles
+from cxrscore.viewer.film_files import BusyError, FilmFiles, NewestFirst, NoFilmError, eight_bits, encoded
 from cxrscore.viewer.heat_maps import HeatMapSource, map_rectangle
 from cxrscore.viewer.security import Access
 from cxrscore.viewer.server import ViewOptions, open_viewer
@@ -138,6 +139,43 @@ def test_a_film_that_was_replaced_is_told(made: MadeView, tmp_path: Path) -> Non
     place.write_bytes((made.films / made.paths[other]).read_bytes())
     with open_viewer(ViewOptions(scores=[made.scores], films=tmp_path)) as found:
         assert browser(found).get(f"/film/{row}/pixels").headers["x-same-bytes"] == "0"
+
+
+def test_a_replaced_film_stands_for_no_scored_one(made: MadeView, tmp_path: Path) -> None:
+    row, other, marks = made.there[3], made.there[4], tmp_path / "out.marks.sqlite"
+    place = tmp_path / made.paths[row]
+    place.parent.mkdir(parents=True)
+    shutil.copyfile(made.films / made.paths[other], place)
+    options = ViewOptions(scores=[made.scores], films=tmp_path, marks=marks, reader="Lee")
+    with open_viewer(options) as viewer:
+        client = browser(viewer)
+        picture = viewer.films.picture
+        if viewer.scores.thumbnail(row) is None:
+            assert client.get(f"/film/{row}/thumbnail").status_code == 404
+            with pytest.raises(NoFilmError):
+                picture(row)
+        else:
+            assert picture(row) == encoded(eight_bits(viewer.scores.thumbnail(row), 1024))
+        assert client.get(f"/film/{row}/pixels").headers["x-same-bytes"] == "0"
+        form = {"do": "answer", "finding": "1", "answer": "yes"}
+        answer = client.post(f"/film/{row}/mark", data=form, headers={"Origin": f"http://{HOST}", "X-Fragment": "1"})
+        assert answer.status_code == 409
+        assert "not of the film that was scored" in answer.text
+        shutil.copyfile(made.films / made.paths[row], place)
+        viewer.films._films_kept.clear()
+        assert client.get(f"/film/{row}/pixels").headers["x-same-bytes"] == "1"
+        form = {"do": "answer", "finding": "1", "answer": "yes"}
+        answer = client.post(f"/film/{row}/mark", data=form, headers={"Origin": f"http://{HOST}", "X-Fragment": "1"})
+        assert answer.status_code == 200
+
+
+def test_a_film_is_sent_in_pieces_without_a_copy(client: TestClient, made: MadeView, monkeypatch) -> None:
+    monkeypatch.setattr("cxrscore.viewer.film_page.PIECE", 100)
+    row = made.there[0]
+    answer, head = client.get(f"/film/{row}/pixels"), client.head(f"/film/{row}/pixels")
+    assert len(answer.content) == int(answer.headers["content-length"]) == int(head.headers["content-length"])
+    assert head.content == b""
+    assert {**head.headers} == {**answer.headers}
 
 
 def test_thumbnails_come_from_the_file_or_from_the_film(client: TestClient, bare: TestClient, made: MadeView) -> None:
@@ -280,6 +318,24 @@ def test_more_than_a_few_waiting_films_are_refused(made: MadeView, monkeypatch: 
             answer = client.get(f"/film/{made.there[0]}/pixels")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert client.get(f"/film/{made.there[0]}/pixels").status_code == 200
+
+
+def test_the_newest_waits_least_and_the_oldest_of_too_many_is_refused() -> None:
+    turns, done, refused = NewestFirst(1, waiting=3), [], []
+
+    def ask(number: int) -> None:
+        try:
+            with turns.turn():
+                done.append(number)
+        except BusyError:
+            refused.append(number)
+
+    with ThreadPoolExecutor(5) as pool, turns.turn():
+        for number in range(5):
+            pool.submit(ask, number)
+            with turns._changed:
+                assert turns._changed.wait_for(lambda: len(turns._queue) + len(refused) == number + 1, 60)  # noqa: B023
+    assert (done, refused) == ([4, 3, 2], [0, 1])
 
 
 def test_what_is_kept_of_films_stays_below_its_limit(made: MadeView, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,8 +148,12 @@ def measure(folder: Path, rows: int) -> None:
             ("from the command to its address", start),
             ("first list page", first),
             ("first heat map, with the scale of all", wait),
+            ("first cohort page of a finding", client.seconds("/cohort/1")),
+            ("first cohort page of another finding", client.seconds("/cohort/2")),
             *_medians(client, chosen, rows),
         ]
+        lines.append(("first page of all findings of the cohort", client.seconds("/cohort")))
+        lines.append(("the same again", client.seconds("/cohort")))
         own, workers = memory_mb(server.pid), workers_mb(server.pid)
         server.send_signal(signal.SIGINT)
     size = (folder / "out.h5").stat().st_size / (1 << 20)
@@ -168,6 +172,11 @@ def _medians(client: Client, chosen: list[int], rows: int) -> Iterator[tuple[str
         "its pixels, decoded": lambda n: f"/film/{chosen[n]}/pixels",
         "its heat map": lambda n: f"/film/{chosen[n]}/map/{1 + n % FINDINGS}",
         "thumbnail, decoded": lambda n: f"/film/{chosen[n]}/thumbnail",
+        "cohort page of a finding, at another threshold": lambda n: f"/cohort/1?at=0.{n + 11}",
+        "its tables, at another threshold": lambda n: f"/cohort/1/decisions?at=0.{n + 51}",
+        "list of a cell, sorted anew": lambda n: (
+            f"/?finding=1&sort=probability&side=above&label=negative&status=1&split=-2&at=0.{n + 11}"
+        ),
     }
     for name, address in requests.items():
         yield f"{name}, median", statistics.median(client.seconds(address(n)) for n in range(REQUESTS))

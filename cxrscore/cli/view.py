@@ -46,6 +46,18 @@ from cxrscore.remote.url import PathOrUrl
     shell_complete=complete_plugins,
     help="Backend that computes these maps. [default: the fastest of cxrscore's own that can run the models]",
 )
+@click.option(
+    "--marks",
+    type=FILE,
+    help="Marks file, which is created by the first mark. [default: NAME.marks.sqlite beside the first file of SCORES]",
+)
+@click.option("--reader", metavar="NAME", help="Name of the reader, who else is asked before the first mark.")
+@click.option(
+    "--blinded",
+    is_flag=True,
+    help="Hide scores, labels, heat maps and the marks of others until the reader has marked a film.",
+)
+@click.option("--queue", type=FILE, help="Table of `cxrscore queue`: the films to read, in this order.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the server. [default: a free one]")
 @click.option("--no-browser", is_flag=True, help="Print the address only; open no browser.")
 @click.option(
@@ -76,10 +88,11 @@ def view(
     model: tuple[Path, ...],
     **options: Any,
 ) -> None:
-    """Show the films of SCORES in a browser: sort, filter, look at heat maps.
+    """Show the films of SCORES in a browser: sort, filter, look at heat maps, mark.
 
     SCORES are files of `cxrscore score`. The list has the films of the first file; of others it shows where they
-    differ. The server answers this machine only, until Ctrl-C. It changes no file.
+    differ. The server answers this machine only, until Ctrl-C. Marks are
+    saved in a marks file; no other file is changed.
     """
     from cxrscore.viewer.server import ViewOptions, open_browser, serve
 

@@ -17,8 +17,14 @@ from cxrscore.errors import InputError
 
 _LOOKED_AT = 1000
 """Number of rows in which a further sheet is searched for content."""
-_NO_VALUE = re.compile(rb"</f>\s*(?:<v\s*/>\s*)?</c>|<f\b[^>]*/>\s*(?:<v\s*/>\s*)?</c>")
-_BLOCK, _OVERLAP = 1024**2, 256
+_NO_VALUE = re.compile(
+    rb"</f>\s*(?:<v\s*/>\s*)?</c>|<f\b[^>]*/>\s*(?:<v\s*/>\s*)?</c>"
+    rb"|<c\b(?![^>]*\st=[\"']str[\"'])[^>]*>\s*<f\b[^>]*>[^<]*</f>\s*<v>\s*</v>\s*</c>"
+)
+"""A formula without a value. A text that is empty has one, <v></v>; of any other type this is none, as openpyxl writes
+it where lxml is installed."""
+_BLOCK, _OVERLAP = 1024**2, 1 << 14
+"""Bytes that are searched at a time; a formula has at most 8,192 characters."""
 _MOST = 1_048_576
 """Rows of the largest sheet."""
 
@@ -49,7 +55,7 @@ def open_sheet(path: Path, data: io.BytesIO) -> tuple[str, Iterator[tuple[int, l
 
 
 def _has_formula_without_value(data: io.BytesIO) -> bool:
-    """Whether a sheet has a formula that nothing has calculated. A text that is empty has a value, too: <v></v>."""
+    """Whether a sheet has a formula that nothing has calculated."""
     with zipfile.ZipFile(data) as archive:
         for name in archive.namelist():
             if name.startswith("xl/worksheets/"):

@@ -72,8 +72,8 @@ _EVENTS = (
     "FROM event JOIN film ON film.id = event.film JOIN session ON session.id = event.session"
 )
 _LAST = (
-    "SELECT max(event.id) FROM event JOIN session ON session.id = event.session WHERE reader = ? AND kind != 'undo' "
-    "AND event.id NOT IN (SELECT target FROM event WHERE kind = 'undo')"
+    "SELECT max(event.id) FROM event JOIN session ON session.id = event.session WHERE reader = ? "
+    "AND kind NOT IN ('undo', 'seen') AND event.id NOT IN (SELECT target FROM event WHERE kind = 'undo')"
 )
 """The last event of a reader that is not undone."""
 _STATEMENTS = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite~_%' ESCAPE '~' LIMIT 100"
@@ -206,6 +206,18 @@ class MarksFile:
 
         return self._append(session, film, Kind.REMOVE_BOX, target=number, check=check)
 
+    def record_seen(self, session: ReadingSession, films: Iterable[MarkedFilm]) -> None:
+        """Save that scores, labels or answers of others were shown to the reader, once for each film. Errors as
+        answer."""
+        sql = (
+            "SELECT 1 FROM event JOIN film ON film.id = event.film JOIN session ON session.id = event.session "
+            "WHERE film.sha256 = ? AND reader = ? AND kind = 'seen' LIMIT 1"
+        )
+        with self._writing() as connection:
+            for film in films:
+                if connection.execute(sql, (film.sha256, session.reader)).fetchone() is None:
+                    self._insert(session, film, Kind.SEEN)
+
     def undo(self, session: ReadingSession) -> Event | None:
         """Undo the last event of the reader that is not undone yet.
 
@@ -229,6 +241,10 @@ class MarksFile:
         if sha256 is None:
             return tuple(self._events(""))
         return tuple(self._events("WHERE film.sha256 = ?", sha256))
+
+    def events_after(self, number: int) -> tuple[Event, ...]:
+        """The log after the event of this number."""
+        return tuple(self._events("WHERE event.id > ?", int(number)))
 
     def marks_of(self, *sha256: str) -> tuple[FilmMarks, ...]:
         """The current marks on these films, sorted by film and reader."""

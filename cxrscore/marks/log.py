@@ -43,6 +43,8 @@ class Kind(Enum):
     REMOVE_BOX = "remove box"
     UNDO = "undo"
     """Voids an earlier event of the same reader."""
+    SEEN = "seen"
+    """Scores, labels or the answers of others were shown to the reader: later answers on the film are not blinded."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,9 @@ from cxrscore.errors import InputError
 from cxrscore.metrics.confidence_intervals import Z
 from cxrscore.metrics.grouping import group_codes, sum_by_group
 
+_ROUNDING = 1e-9
+"""A standard error that is 0 but for rounding is below."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
@@ -39,8 +42,9 @@ class Agreement:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of kappa, by the normal distribution, within -1..1; NaN, NaN if kappa is undefined. An error of
-        0, as of films on which all answers are equal, gives no interval either: it is no proof of agreement."""
-        if not self.error > 0:
+        0, as of films on which all answers are equal or one reader gives one answer only, gives no interval either: it
+        is no proof of agreement, or of none."""
+        if not self.error > _ROUNDING:
             return math.nan, math.nan
         return max(self.kappa - Z * self.error, -1.0), min(self.kappa + Z * self.error, 1.0)
 

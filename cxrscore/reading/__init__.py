@@ -2,7 +2,14 @@
 
 from cxrscore.reading.agreement import ReaderAgreement, reader_agreements
 from cxrscore.reading.features import FilmFeatures
-from cxrscore.reading.label_table import MarksOptions, MarksResult, describe_agreement, export_marks
+from cxrscore.reading.label_table import (
+    MarksOptions,
+    MarksResult,
+    MarksTables,
+    describe_agreement,
+    export_marks,
+    make_tables,
+)
 from cxrscore.reading.prevalence import describe_prevalence
 from cxrscore.reading.queue_command import QueueOptions, describe_queue, make_queue, queue_record
 from cxrscore.reading.queue_csv import queue_csv, read_queue
@@ -13,6 +20,7 @@ __all__ = [
     "FilmFeatures",
     "MarksOptions",
     "MarksResult",
+    "MarksTables",
     "Queue",
     "QueueOptions",
     "QueuedFilm",
@@ -25,6 +33,7 @@ __all__ = [
     "draw_queue",
     "export_marks",
     "make_queue",
+    "make_tables",
     "queue_csv",
     "queue_record",
     "read_queue",

@@ -138,15 +138,43 @@ def export_marks(options: MarksOptions, progress: Progress = no_progress) -> Mar
     WriteError
         If an output cannot be written.
     """
-    rule = Consensus.parse(options.consensus)
     outputs = [(options.output, _TABLE), (options.boxes, _BOXES)]
     check_distinct(path for path, _ in outputs if path is not None)
     for path, kind in outputs:
         if path is not None:
             inputs = (options.marks, options.queue)
             check_output(path, kind, inputs=inputs, overwrite=options.overwrite)
+    tables = make_tables(options, progress)
+    if options.output is not None:
+        atomic_write_bytes(options.output, tables.labels)
+    if options.boxes is not None:
+        atomic_write_bytes(options.boxes, tables.boxes)
+    return tables.result
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarksTables:
+    """The label table and the table of boxes as CSV, and what they hold."""
+
+    labels: bytes
+    boxes: bytes
+    result: MarksResult
+
+
+def make_tables(options: MarksOptions, progress: Progress = no_progress) -> MarksTables:
+    """The tables of export_marks, without writing them.
+
+    Raises
+    ------
+    InputError
+        If there is no marks file, no mark, or no such reader.
+    FileFormatError
+        If the marks file is damaged, of a newer version, or something else.
+    """
+    rule = Consensus.parse(options.consensus)
     with MarksFile(options.marks) as file:
-        every, stored = file.marks(), file.films()
+        every, known = file.marks(), file.films()
+    stored = {one.sha256: known[one.sha256] for one in every}  # others were only seen
     films, elsewhere = _named(options, stored, progress)
     queue = None if options.queue is None else read_queue(options.queue)
     marks = _chosen(options, rule, every, queue)
@@ -154,11 +182,7 @@ def export_marks(options: MarksOptions, progress: Progress = no_progress) -> Mar
     if len(rows) < 2:
         raise InputError(f"{options.marks} has no mark of a finding that counts: nothing can be written")
     findings = rows[0][-_findings_in(rows[0]) :]
-    if options.output is not None:
-        atomic_write_bytes(options.output, csv_lines(_safe_rows(rows)))
-    if options.boxes is not None:
-        atomic_write_bytes(options.boxes, csv_lines(_box_rows(marks, films)))
-    return MarksResult(
+    result = MarksResult(
         output=options.output,
         boxes=options.boxes,
         consensus=str(rule),
@@ -174,6 +198,7 @@ def export_marks(options: MarksOptions, progress: Progress = no_progress) -> Mar
         agreement=tuple(_record(one) for one in reader_agreements(marks, films, findings)),
         prevalence=_prevalence(marks, rule, queue, findings),
     )
+    return MarksTables(labels=csv_lines(_safe_rows(rows)), boxes=csv_lines(_box_rows(marks, films)), result=result)
 
 
 def _findings_beside(marks: Path) -> tuple[str, ...]:

@@ -19,11 +19,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class QueuedRow:
-    """A film of the table: weight "" if the film was chosen and not drawn; stratum "" without strata."""
+    """A film of the table: weight "" if the film was chosen and not drawn; stratum "" without strata; rule "" if the
+    table does not say it."""
 
     drawn: str
     stratum: str
     weight: str
+    rule: str = ""
 
 
 def queue_csv(queue: Queue) -> bytes:
@@ -63,13 +65,14 @@ def read_queue(path: Path) -> Mapping[str, QueuedRow]:
     if missing := [name for name in ("sha256", "drawn", "stratum", "weight") if name not in table.columns]:
         raise table.table_error(f"has no column {missing[0]}, expected a table of `cxrscore queue`")
     found: dict[str, QueuedRow] = {}
+    rules = table.column("rule") if "rule" in table.columns else [""] * len(table.column("sha256"))
     columns = (table.column(name) for name in ("sha256", "drawn", "stratum", "weight"))
-    for row, (sha256, drawn, stratum, weight) in enumerate(zip(*columns, strict=True)):
+    for row, (sha256, drawn, stratum, weight, rule) in enumerate(zip(*columns, rules, strict=True)):
         if not _SHA256.fullmatch(sha256):
             raise table.row_error(row, f"column sha256 has {sha256!r}, expected 64 hexadecimal digits")
         if weight and not _is_weight(weight):
             raise table.row_error(row, f"column weight has {weight!r}, expected a number above 0")
-        found[sha256] = QueuedRow(drawn=drawn, stratum=stratum, weight=weight)
+        found[sha256] = QueuedRow(drawn=drawn, stratum=stratum, weight=weight, rule=rule)
     return found
 
 

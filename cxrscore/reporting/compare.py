@@ -131,7 +131,7 @@ def compare(files: Sequence[NamedScores]) -> Comparison | None:
     against = [_paired_comparison(files, rows, place, truth, groups, findings) for place in places]
     return Comparison(
         first=first.name,
-        others=_corrected(against),
+        others=corrected_comparisons(against),
         films=rows.shape[1],
         patients=len(np.unique(groups)) if has_repeated_patients(groups) else rows.shape[1],
         left_out=_all_films(files, joined) - everywhere.shape[1],
@@ -254,6 +254,26 @@ def _paired_comparison(
     files: Sequence[NamedScores], rows: Rows, place: int, truth: Floats, groups: Rows, findings: Sequence[str]
 ) -> PairedComparison:
     both = [_columns(files[k].scores, rows[k], findings, ranking_scores(files[k].scores)) for k in (0, place)]
+    return paired_comparison(files[place].name, truth, both, groups, findings)
+
+
+def paired_comparison(
+    name: str, truth: Floats, both: Sequence[Array], groups: Array, findings: Sequence[str]
+) -> PairedComparison:
+    """Another file against the first on the same films; p-values are not corrected yet.
+
+    Parameters
+    ----------
+    name : str
+        Of the other file.
+    truth : float32 [n,F]
+        Labels of these films and findings.
+    both : two of float64 [n,F]
+        The results of ranking.ranking_scores for the first and the other file.
+    groups : int [n]
+        The result of auc.patient_groups.
+    findings : sequence of str
+    """
     # Each finding is compared on the films that have a score of it in both files.
     truth = np.where(np.isnan(both).any(axis=0), np.nan, truth)
     ones, others = ([delong(truth[:, c], score[:, c], groups) for c in range(len(findings))] for score in both)
@@ -265,7 +285,6 @@ def _paired_comparison(
     ]
     first, other = (mean_estimate([area[c] for c in known or range(len(findings))]) for area in (ones, others))
     macro = _difference("Macro AUC", first, other, 0, 0)
-    name = files[place].name
     return PairedComparison(name=name, findings=tuple(differences), macro=macro, averaged=len(known))
 
 
@@ -283,7 +302,7 @@ def _difference(finding: str, one: Estimate, other: Estimate, positives: int, ne
     )
 
 
-def _corrected(against: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]:
+def corrected_comparisons(against: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]:
     """Adds verdicts, and p-values corrected over all findings of all files, for the macro AUC over the files."""
     adjusted = iter(holm([one.p for other in against for one in other.findings]))
     macros = holm([other.macro.p for other in against])

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Array
+from cxrscore.contract import Array, Floats
 from cxrscore.models.calibration import recorded_shift
 from cxrscore.models.probabilities import ModelOutput, log_odds
 from cxrscore.reporting.provenance import get_nested, get_number, get_text, provenance_models
-from cxrscore.scorefile.data import Scores
 
 Doubles = NDArray[np.float64]
 LARGEST = 1e300
@@ -28,7 +27,20 @@ _SLACK = 1e-3
 """Relative difference of numbers that are the same but for rounding to float32."""
 
 
-def ranking_scores(scores: Scores) -> Doubles:
+class RankedScores(Protocol):
+    """The part of Scores that decides the order of films."""
+
+    @property
+    def findings(self) -> tuple[str, ...]: ...
+    @property
+    def logit(self) -> Floats: ...
+    @property
+    def prob(self) -> Array: ...
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+
+
+def ranking_scores(scores: RankedScores) -> Doubles:
     """float64 [N,C]: ln(p / (1 - p)) of each probability before it was rounded to float32, NaN where there is none.
 
     It is computed from the logit, and kept within the numbers that round to the probability: so it orders films as the
@@ -54,7 +66,7 @@ def _odds(p: Doubles) -> Doubles:
         return np.asarray(np.log(p) - np.log1p(-p), np.float64)
 
 
-def _matching_log_odds(scores: Scores, low: Doubles, high: Doubles) -> Doubles:
+def _matching_log_odds(scores: RankedScores, low: Doubles, high: Doubles) -> Doubles:
     """_exact_log_odds, without the calibration for findings whose probabilities only match without it, as another
     program may write them: the calibrated numbers would all be at one end of what rounds to the probability, and
     tie."""
@@ -73,7 +85,7 @@ def _fits(exact: Doubles, low: Doubles, high: Doubles) -> NDArray[np.bool_]:
     return np.asarray(~((exact < low - slack) | (exact > high + slack)).any(axis=0))
 
 
-def _exact_log_odds(scores: Scores, *, calibrated: bool) -> Doubles:
+def _exact_log_odds(scores: RankedScores, *, calibrated: bool) -> Doubles:
     """ln(p / (1 - p)) float64 [N,C] from the logits of the file and the model's activation and calibration."""
     models = provenance_models(scores.provenance)
     if len(models) != 1 or get_number(scores.provenance, "tta", "copies") > 1:
@@ -89,7 +101,7 @@ def _exact_log_odds(scores: Scores, *, calibrated: bool) -> Doubles:
     return found
 
 
-def _calibration(calibration: Any, scores: Scores) -> Mapping[str, Any] | None:
+def _calibration(calibration: Any, scores: RankedScores) -> Mapping[str, Any] | None:
     """Slopes and intercepts for the target prevalence; None unless there is a number of each for every finding."""
     if not isinstance(calibration, Mapping):
         return None

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrscore.contract import Array, Floats
 from cxrscore.images import FilmNotes, OtherFiles, Status, count_notes
 from cxrscore.labels import match_warnings
 from cxrscore.labels.public_sets import describe_not_held_out
@@ -247,8 +248,17 @@ def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> S
         assessed=assessed,
         patients=len(np.unique(groups)),
         findings=tuple(
-            _result(scores, assessed.rows, groups, found, column, ranked[:, column])
-            for column in range(len(scores.findings))
+            finding_result(
+                finding,
+                truth=truth[:, column],
+                prob=prob[:, column],
+                ranked=ranked[:, column],
+                groups=groups,
+                threshold=float(scores.thresholds[column]),
+                area=found.estimates[column],
+                interval=found.intervals[column],
+            )
+            for column, finding in enumerate(scores.findings)
         ),
         film_notes=count_notes(
             (scores.films.path[row], scores.films.message[row])
@@ -267,44 +277,69 @@ def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> S
 
 def evaluation_films(scores: Scores) -> EvaluationSet:
     """The films for metrics: those not known to be seen, or seen films if there are no others."""
-    labelled = (scores.films.status == Status.OK) & np.isfinite(scores.truth).any(axis=1)
-    seen = np.isin(scores.films.split, SEEN)
+    return evaluation_set(scores.films.status, scores.films.split, scores.truth, scores.provenance)
+
+
+def evaluation_set(status: Array, split: Array, truth: Floats, provenance: Mapping[str, Any]) -> EvaluationSet:
+    """As evaluation_films, of the columns status and split [N] and truth [N,C]."""
+    labelled = (status == Status.OK) & np.isfinite(truth).any(axis=1)
+    seen = np.isin(split, SEEN)
     if (labelled & ~seen).any():
         rows = np.flatnonzero(labelled & ~seen)
-        public = films_not_held_out(scores.provenance)
+        public = films_not_held_out(provenance)
         sets = tuple(dict.fromkeys(filter(None, (get_text(one, "set") for one in public))))
-        basis: Basis = "held-out" if knows_training_films(scores.provenance) and not public else "unknown"
+        basis: Basis = "held-out" if knows_training_films(provenance) and not public else "unknown"
         return EvaluationSet(rows=rows, basis=basis, left_out=int(np.count_nonzero(labelled & seen)), public=sets)
     return EvaluationSet(rows=np.flatnonzero(labelled), basis="training" if labelled.any() else "none", left_out=0)
 
 
-def _result(
-    scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: int, ranked: NDArray[np.float64]
+def finding_result(
+    finding: str,
+    *,
+    truth: Array,
+    prob: Array,
+    ranked: Array,
+    groups: Array,
+    threshold: float,
+    area: Estimate,
+    interval: Interval,
 ) -> FindingResult:
-    """The metrics of one finding on the films that have a label and a score of it."""
-    score, threshold = scores.prob[rows, column], float(scores.thresholds[column])
-    label = np.where(np.isnan(score), np.nan, scores.truth[rows, column])
+    """The metrics of one finding on the films that have a label and a score of it.
+
+    Parameters
+    ----------
+    finding : str
+    truth, prob, ranked : [A]
+        Labels, probabilities, and the numbers of ranking.ranking_scores.
+    groups : int [A]
+        The result of auc.patient_groups.
+    threshold : float
+        NaN if there is none.
+    area, interval
+        Of this finding in the result of auc.compute_aucs.
+    """
+    label = np.where(np.isnan(prob), np.nan, truth)
     positives, negatives = counts(label)
     patients = [len(np.unique(groups[chosen])) for chosen in (label > 0.5, label < 0.5)]
-    interval, why = found.intervals[column], found.estimates[column].why
+    why = area.why
     if not why and min(patients) < MIN_PATIENTS:
         interval, why = (math.nan, math.nan), _too_few(*patients)
     return FindingResult(
-        finding=scores.findings[column],
+        finding=finding,
         positives=int(positives),
         negatives=int(negatives),
         positive_patients=patients[0],
         negative_patients=patients[1],
-        auc=found.estimates[column].value,
+        auc=area.value,
         interval=interval,
         why=why,
         average_precision=average_precision(label, ranked),
-        brier=brier(label, score),
-        calibration_error=calibration_error(label, score),
-        accuracy=label_accuracy(label, score, THRESHOLD),
+        brier=brier(label, prob),
+        calibration_error=calibration_error(label, prob),
+        accuracy=label_accuracy(label, prob, THRESHOLD),
         negative_baseline=negative_baseline(label),
         threshold=threshold,
-        decisions=decisions(label, score, threshold),
+        decisions=decisions(label, prob, threshold),
     )
 
 

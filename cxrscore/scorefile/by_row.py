@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Floats
 from cxrscore.errors import FileFormatError
-from cxrscore.io.hdf5.reader import HDF5File, open_guarded, read_dataset, read_rows
+from cxrscore.io.hdf5.reader import HDF5File, open_guarded, read_dataset, read_rows, read_text
 from cxrscore.scorefile.checks import check_ranges
 from cxrscore.scorefile.columns import decode_texts
 from cxrscore.scorefile.reading import check_scores_file, read_json
@@ -77,6 +77,8 @@ class ScoresByRow:
         The C findings.
     provenance : dict
         As Scores.provenance.
+    fingerprint : str
+        Digest of the inputs of the run, hex.
     prob, truth : float32 [N,C]
         As in Scores.
     thresholds : float32 [C]
@@ -103,6 +105,7 @@ class ScoresByRow:
         values = {name: read_dataset(file, name) for name in _KEPT}
         check_ranges(file.name, values, range(films), findings)
         self.provenance: dict[str, Any] = read_json(file, "provenance")
+        self.fingerprint = read_text(file, "fingerprint", longest=64)
         self.findings = decode_texts(values["labels"])
         self.prob: Floats = values["scores/prob"]
         self.truth: Floats = values["truth"]
@@ -132,6 +135,11 @@ class ScoresByRow:
     def sha256(self, row: int) -> str:
         """Digest of the film's bytes in hex; "" if it could not be read."""
         return self._text("films/sha256", row)
+
+    def logits(self) -> Floats:
+        """The outputs of the network for all films, float32 [N,C]; NaN for films without scores."""
+        logits: Floats = read_dataset(self._file, "scores/logit")
+        return logits
 
     def digests(self) -> Array:
         """The digests of all films, S64 [N]."""

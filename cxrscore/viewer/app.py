@@ -11,10 +11,10 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, Router
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cxrscore.errors import FileFormatError
-from cxrscore.viewer import film_page, list_page
+from cxrscore.viewer import cohort_page, film_page, list_page, marks_page
 from cxrscore.viewer.security import Access, Guard
 from cxrscore.viewer.viewer import Viewer
 
@@ -23,12 +23,13 @@ _STYLES = (_FOLDER.parent / "reporting" / "base.css", _FOLDER / "view.css")
 
 
 class RouteModule(Protocol):
-    """A module with routes; it may also have SECTION, a title and an address for the head of all pages."""
+    """A module with routes; it may also have SECTION, a title and an address for the head of all pages, and
+    HIDES_SCORES, if it hides from blinded readers itself what they may not see: else they get none of its answers."""
 
     def routes(self, viewer: Viewer) -> list[BaseRoute]: ...
 
 
-MODULES: Sequence[RouteModule] = (list_page, film_page)
+MODULES: Sequence[RouteModule] = (list_page, film_page, cohort_page, marks_page)
 """The pages of the application."""
 
 
@@ -44,11 +45,18 @@ def create_app(viewer: Viewer, access: Access, log: Callable[[str], None] | None
     log : callable, optional
         Called with a line for each request: method, name of the page and status.
     """
-    for page in ("list.html.j2", "film.html.j2"):  # compiled here, so that no first request waits for it
+    for page in (
+        "list.html.j2",
+        "film.html.j2",
+        "cohort.html.j2",
+        "cohort_finding.html.j2",
+        "marks.html.j2",
+    ):  # compiled here, so that no first request waits for it
         viewer.templates.get_template(page)
     routes: list[BaseRoute] = _static_routes()
     for module in MODULES:
-        routes += module.routes(viewer)
+        own = module.routes(viewer)
+        routes += own if getattr(module, "HIDES_SCORES", False) else [_hidden(viewer, route) for route in own]
         section = getattr(module, "SECTION", None)
         if section and section not in viewer.sections:
             viewer.sections.append(section)
@@ -59,18 +67,32 @@ def create_app(viewer: Viewer, access: Access, log: Callable[[str], None] | None
     return Guard(ExceptionMiddleware(Router(routes, redirect_slashes=False), handlers), access, log)
 
 
+def _hidden(viewer: Viewer, route: BaseRoute) -> BaseRoute:
+    """A route that does not answer blinded readers."""
+    assert isinstance(route, Route)
+    app = route.app
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if viewer.marking.reading(Request(scope)).blinded:
+            raise HTTPException(403, "Blinded reading: this page is hidden, because it follows from scores or labels.")
+        await app(scope, receive, send)
+
+    route.app = answer
+    return route
+
+
 def _static_routes() -> list[BaseRoute]:
     """Style and script: two texts that are read once."""
     style = "\n".join(path.read_text(encoding="utf-8") for path in _STYLES)
-    script = (_FOLDER / "view.js").read_text(encoding="utf-8")
+    scripts = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in ("view.js", "marks.js")}
 
     def view_style(request: Request) -> Response:
         return Response(style, media_type="text/css")
 
     def view_script(request: Request) -> Response:
-        return Response(script, media_type="text/javascript")
+        return Response(scripts[request.url.path[1:]], media_type="text/javascript")
 
-    return [Route("/view.css", view_style), Route("/view.js", view_script)]
+    return [Route("/view.css", view_style), *(Route(f"/{name}", view_script) for name in scripts)]
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -28,7 +28,9 @@ PICTURE_SIDE = 1024
 THUMBNAIL_SIDE = 96
 WORKERS = 2
 WAITING = 32
-"""Requests that may wait for a film at a time."""
+"""Requests for films at a time."""
+WAITING_TO_DECODE = 24
+"""Of these, films that may wait for a worker; of more, the one that waits for the longest time is refused."""
 KEPT_BYTES = 48 << 20
 """Bytes of the films that are kept after they were decoded."""
 KEPT_THUMBNAILS = 2000
@@ -39,8 +41,46 @@ class NoFilmError(Exception):
     """There is no picture of a film; the text says why, and what to do."""
 
 
+OTHER_FILE = "This is not the file that was scored: its SHA-256 differs from the one in the scores file."
+
+
 class BusyError(Exception):
     """Too many films are asked for at a time."""
+
+
+class NewestFirst:
+    """Turns for what takes long: a few at once, and of those who wait the newest first. Whoever pages quickly through
+    films waits for the last one only, and not for all that were passed.
+
+    at_once  number of turns at a time
+    waiting  number that may wait; of more, the oldest gets a BusyError
+    """
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._free, self._most = at_once, waiting
+        self._queue: list[object] = []
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """A turn; BusyError if more than ``waiting`` newer ones came in the meantime."""
+        own = object()
+        with self._changed:
+            self._queue.append(own)
+            del self._queue[: -(self._most + self._free)]
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: own not in self._queue or (self._free and self._queue[-1] is own))
+            if own not in self._queue:
+                raise BusyError
+            self._queue.remove(own)
+            self._free -= 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +108,10 @@ class FilmFiles:
         # Whatever the run that made the scores refused by its modality can be looked at.
         self._pool = DecoderPool(WORKERS, Preprocessing(size=THUMBNAIL_SIDE), any_modality=True)
         self._places = threading.BoundedSemaphore(WAITING)
+        self._turns = NewestFirst(WORKERS, WAITING_TO_DECODE)
         self._thumbnails: Recent[int, bytes] = Recent(KEPT_THUMBNAILS)
         self._films_kept: dict[int, FilmPixels] = {}
+        self._others: set[int] = set()
         self._turn = threading.Lock()
         # Two requests for one film: the second waits, and finds it decoded.
         self._of_row = [threading.Lock() for _ in range(16)]
@@ -107,9 +149,12 @@ class FilmFiles:
             return kept
         stored = self._scores.thumbnail(row)
         if stored is None:
-            with self._place():
+            with self._place(), self._turns.turn():
                 found = self._pool.prepare(self.location(row))
-            stored = thumbnail(_pixels(found), THUMBNAIL_SIDE)
+            pixels = _pixels(found)
+            if not self._is_scored(row, found):
+                raise NoFilmError(OTHER_FILE)
+            stored = thumbnail(pixels, THUMBNAIL_SIDE)
         else:
             stored = thumbnail(stored, THUMBNAIL_SIDE)
         return self._thumbnails.keep(row, encoded(stored))
@@ -120,15 +165,31 @@ class FilmFiles:
             return self._kept(row) or self._keep(row, self._decoded(row))
 
     def _decoded(self, row: int) -> FilmPixels:
-        found = self._pool.load_whole(self.location(row), LONGEST_SIDE)
+        location = self.location(row)
+        with self._turns.turn():
+            found = self._pool.load_whole(location, LONGEST_SIDE)
         pixels = _pixels(found)
-        return FilmPixels(pixels=pixels, same_bytes=self._scores.sha256(row) in ("", found.film.sha256))
+        return FilmPixels(pixels=pixels, same_bytes=self._is_scored(row, found))
+
+    def _is_scored(self, row: int, found: LoadedFilm) -> bool:
+        """Whether the file of a film has the bytes that were scored; remembered for is_other."""
+        same = self._scores.sha256(row) in ("", found.film.sha256)
+        (self._others.discard if same else self._others.add)(row)
+        return same
+
+    def is_other(self, row: int) -> bool:
+        """Whether the file that was last decoded for a film is not the one that was scored."""
+        return row in self._others
 
     def picture(self, row: int) -> bytes:
-        """A film as JPEG of 8 bits: the film itself, else the thumbnail of the scores file. NoFilmError, BusyError."""
+        """A film as JPEG of 8 bits: the film itself, else the thumbnail of the scores file. NoFilmError, also for
+        another file than the scored one, because a picture has no room for a warning; BusyError."""
         stored = self._scores.thumbnail(row)
         try:
-            pixels = self.film(row).pixels
+            film = self.film(row)
+            if not film.same_bytes:
+                raise NoFilmError(OTHER_FILE)
+            pixels = film.pixels
         except NoFilmError:
             if stored is None:
                 raise

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.scorefile.by_row import ScoresByRow
+from cxrscore.scorefile.data import SEEN
 from cxrscore.status import Status
 from cxrscore.viewer.list_state import ListState, StateError
 
@@ -20,6 +21,8 @@ USUAL_THRESHOLD = 0.5
 """The point of a finding without a threshold."""
 SIZE_LIMITS = {"small": (0, 1024), "medium": (1024, 2048), "large": (2048, 1 << 32)}
 """Longer side of a film in pixels, from and below."""
+UNSEEN = -2
+"""Of ListState.split: any film that the model has not seen."""
 KEPT_ORDERS = 16
 KEPT_SEARCHES = 100
 LONGEST_SEARCH = 200
@@ -156,6 +159,8 @@ class FilmIndex:
             found &= self.scores.status == state.status if state.status >= 0 else self.scores.status != Status.OK
         if state.split >= 0:
             found &= self.scores.split == state.split
+        elif state.split == UNSEEN:
+            found &= self.unseen(state.other)
         for name in ("kind", "modality", "view"):
             if (code := getattr(state, name)) >= 0:
                 found &= self.scores.codes[name] == code
@@ -164,6 +169,8 @@ class FilmIndex:
             longer = np.maximum(self.scores.width, self.scores.height)
             found &= (longer >= low) & (longer < high)
         found &= self._by_finding(state)
+        if state.other:
+            found &= self._by_other(state)
         return found & self.scores.path.containing(text) if (text := self.search_text(state)) else found
 
     def _by_finding(self, state: ListState) -> Mask:
@@ -173,10 +180,40 @@ class FilmIndex:
         found = np.ones(len(truth), np.bool_)
         if state.label:
             found &= _labelled(truth, state.label)
-        if state.side:
-            above = (prob >= self.points[columns]).any(axis=1)
-            found &= above if state.side == "above" else ~above & np.isfinite(prob).any(axis=1)
+        return found & _on_side(prob, np.float32(state.at) if state.at else self.points[columns], state.side)
+
+    def _by_other(self, state: ListState) -> Mask:
+        """Films with a probability in another file, on one side of its threshold."""
+        prob = self.other_probabilities(state.other - 1)
+        points = self.other_points(state.other)
+        if state.finding:
+            prob, points = prob[:, state.finding - 1 : state.finding], points[state.finding - 1 : state.finding]
+        scored = np.isfinite(prob).any(axis=1)
+        return scored & _on_side(prob, np.float32(state.other_at) if state.other_at else points, state.other_side)
+
+    def other_points(self, other: int) -> Floats:
+        """Thresholds of another file, from 1, for the findings of the first; USUAL_THRESHOLD where it has none."""
+        columns = self.others[other - 1][1]
+        theirs = self._rest[other - 1].thresholds
+        found = np.where(columns >= 0, theirs[np.maximum(columns, 0)], np.float32(np.nan))
+        return np.where(np.isfinite(found), found, np.float32(USUAL_THRESHOLD))
+
+    def unseen(self, other: int = 0) -> Mask:
+        """Films that are neither of the training nor of the validation of the model, nor of that of another file, bool
+        [N]."""
+        found = ~np.isin(self.scores.split, SEEN)
+        if other:
+            rows = self.others[other - 1][0]
+            found &= (rows < 0) | ~np.isin(self._rest[other - 1].split[np.maximum(rows, 0)], SEEN)
         return found
+
+
+def _on_side(prob: Floats, points: Floats | np.float32, side: str) -> Mask:
+    """Films of prob [N,c] with a probability at or above its threshold, or with none of them; all if side is ""."""
+    if not side:
+        return np.ones(len(prob), np.bool_)
+    above = np.asarray((prob >= points).any(axis=1), np.bool_)
+    return above if side == "above" else ~above & np.isfinite(prob).any(axis=1)
 
 
 def _labelled(truth: Floats, label: str) -> Mask:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from cxrscore.models.calibration import describe_probabilities, times_prevalence
@@ -20,7 +21,15 @@ from cxrscore.viewer.film_files import BusyError, NoFilmError
 from cxrscore.viewer.heat_maps import scale_picture
 from cxrscore.viewer.list_page import ROWS
 from cxrscore.viewer.list_state import ListState
+from cxrscore.viewer.marking import Reading
+from cxrscore.viewer.marks_panel import ANSWERS, film_panel
 from cxrscore.viewer.viewer import Viewer, label_words
+
+HIDES_SCORES = True
+"""This page hides from blinded readers itself what they may not see."""
+
+PIECE = 256 << 10
+"""Bytes of a film that are sent at a time."""
 
 
 def routes(viewer: Viewer) -> list[BaseRoute]:
@@ -48,21 +57,30 @@ class FilmPage:
 
     def show(self, request: Request) -> Response:
         """The page."""
-        viewer, row, state = self._viewer, self._viewer.row(request), self._viewer.state(request)
+        viewer, row, fault = self._viewer, self._viewer.row(request), self._viewer.refresh_marks()
+        state, reading = viewer.state(request), viewer.marking.reading(request)
+        hidden = viewer.marking.hides(reading, row)
+        if not hidden:
+            viewer.marking.saw(reading, [row])
         code = int(viewer.scores.status[row])
         split = int(viewer.scores.split[row])
-        return viewer.render(
+        response = viewer.render(
             "film.html.j2",
             state=state,
+            hidden=hidden,
+            panel=film_panel(viewer, reading, row, state, fault),
+            answers=ANSWERS,
+            told="",
+            other=None,
             row=row,
             path=viewer.scores.path[row],
             failure="" if code == Status.OK else status_name(code),
             message=viewer.scores.message(row),
             split=SPLITS[split],
             is_seen=split in SEEN,
-            findings=self._findings(row),
+            findings=[] if hidden else self._findings(row),
             others=viewer.names[1:],
-            boxes=self._boxes(row),
+            boxes=[] if hidden else self._boxes(row),
             facts=self._film_facts(row),
             provenance=self._facts,
             probabilities=self._probabilities,
@@ -70,10 +88,11 @@ class FilmPage:
             width=int(viewer.scores.width[row]),
             height=int(viewer.scores.height[row]),
             named=viewer.films.are_named,
-            has_thumbnail=viewer.scores.has_thumbnail(row),
+            has_thumbnail=viewer.scores.has_thumbnail(row) and not hidden,  # which films have one follows from scores
             computes=viewer.maps.computes,
-            **self._neighbours(row, state),
+            **self._neighbours(row, state, reading),
         )
+        return viewer.with_reading(response, request, reading)
 
     def pixels(self, request: Request) -> Response:
         """The grey of a film, row by row, 8 or 16 bits (little-endian) a pixel."""
@@ -85,8 +104,12 @@ class FilmPage:
             "X-Bits": str(8 * film.pixels.itemsize),
             "X-Same-Bytes": str(int(film.same_bytes)),
         }
-        data = film.pixels.astype(film.pixels.dtype.newbyteorder("<"), copy=False).tobytes()
-        return Response(data, media_type="application/octet-stream", headers=headers)
+        little = film.pixels.astype(film.pixels.dtype.newbyteorder("<"), copy=False)
+        data = np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
+        headers["Content-Length"] = str(len(data))
+        if request.method == "HEAD":
+            return Response(media_type="application/octet-stream", headers=headers)
+        return StreamingResponse(_pieces(data), media_type="application/octet-stream", headers=headers)
 
     def picture(self, request: Request) -> Response:
         """A film as JPEG, for browsers without JavaScript and films that are not there."""
@@ -96,6 +119,9 @@ class FilmPage:
     def heat_map(self, request: Request) -> Response:
         """A heat map, and its words, as JSON."""
         viewer = self._viewer
+        viewer.refresh_marks()
+        if viewer.marking.hides(viewer.marking.reading(request), viewer.row(request)):
+            raise HTTPException(403, "Blinded reading: heat maps are hidden until you have marked the film.")
         found = _or_error(lambda: viewer.maps.film_map(viewer.row(request), viewer.finding(request)))
         layer = f"data:image/png;base64,{base64.b64encode(found.layer).decode()}" if found.layer else ""
         return JSONResponse({"words": found.words, "place": list(found.place), "layer": layer})
@@ -148,21 +174,24 @@ class FilmPage:
         ]
         return [(term, text) for term, text in facts if text]
 
-    def _neighbours(self, row: int, state: ListState) -> dict[str, Any]:
+    def _neighbours(self, row: int, state: ListState, reading: Reading) -> dict[str, Any]:
         """The place of a film in its list, and the films before and after it."""
-        rows = self._viewer.index.rows(state)
-        at = np.flatnonzero(rows == row)
-        if not at.size:
-            return {"place": 0, "listed": len(rows), "before": None, "after": None, "back": f"/?{state.query()}"}
-        place = int(at[0])
-        page = place // ROWS + 1
+        listed = self._viewer.listed(state, reading)
+        place, before, after = listed.around(row)
+        page = (place - 1) // ROWS + 1 if place else state.page
         return {
-            "place": place + 1,
-            "listed": len(rows),
-            "before": int(rows[place - 1]) if place else None,
-            "after": int(rows[place + 1]) if place + 1 < len(rows) else None,
-            "back": f"/?{state.query(page=page)}#film-{row}",
+            "place": place,
+            "listed": len(listed.shown),
+            "before": before,
+            "after": after,
+            "back": f"/?{state.query(page=page)}" + (f"#film-{row}" if place else ""),
         }
+
+
+async def _pieces(data: memoryview) -> AsyncIterator[memoryview]:
+    """Pieces of the film that is kept: a browser that is slow to receive them costs one piece, not a copy."""
+    for start in range(0, len(data), PIECE):
+        yield data[start : start + PIECE]
 
 
 def _or_error(make: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from cxrscore.io.strict_json import get_nested, get_text
 from cxrscore.reporting.heatmaps import VERY_WEAK, colour_scale, overlay_layer, peak_value, strength_text
 from cxrscore.reporting.provenance import provenance_models
 from cxrscore.scorefile.by_row import ScoresByRow
-from cxrscore.viewer.film_files import FilmFiles, NoFilmError
+from cxrscore.viewer.film_files import OTHER_FILE, FilmFiles, NewestFirst, NoFilmError
 from cxrscore.viewer.film_index import Recent
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 LAYER_SIDE = 320
 """Side of a drawn map, pixels."""
 KEPT_MAPS = 64
+WAITING = 8
+"""Maps that may wait to be computed; of more, the one that waits for the longest time is refused."""
 MAX_SIDE = 2048
 """Longest side of a map that is drawn."""
 
@@ -60,7 +61,7 @@ class HeatMapSource:
         self._fit = fits.pop() if len(fits) == 1 else "stretch"
         self._explainer = get_text(scores.provenance, "explainer", "name")
         self._computed: Recent[tuple[int, int], Floats] = Recent(KEPT_MAPS)
-        self._turn = threading.Lock()
+        self._turns = NewestFirst(1, WAITING)
 
     @property
     def computes(self) -> bool:
@@ -110,8 +111,10 @@ class HeatMapSource:
         kept = self._computed.recall((row, finding))
         if kept is not None:
             return kept
+        if self._films.is_other(row):
+            raise NoFilmError(OTHER_FILE)
         try:
-            with self._turn:
+            with self._turns.turn():
                 found = self._model.explain(self._films.location(row), name, **self._options())
         except CxrscoreError:
             # The message would name the file of the film.

@@ -22,6 +22,8 @@ from cxrscore.remote import Location, PathOrUrl, as_local_path
 
 if TYPE_CHECKING:
     from cxrscore.labels import Box
+    from cxrscore.scorefile.by_row import ScoresByRow
+    from cxrscore.viewer.marking import Marking
     from cxrscore.viewer.viewer import Viewer
 
 INSTALL = 'pip install "cxrscore[view]"'
@@ -55,6 +57,14 @@ class ViewOptions:
         Files in PEM format, for https.
     insecure : bool
         Serve other machines without encryption.
+    marks : path or None
+        The marks file; None: beside the first scores file.
+    reader : str or None
+        Name of the reader, who else is asked.
+    blinded : bool
+        Hide scores, labels and marks of others from all readers until they have marked a film.
+    queue : path or None
+        A table of ``cxrscore queue``, whose films are to be read.
     """
 
     scores: Sequence[Location]
@@ -67,6 +77,10 @@ class ViewOptions:
     certificate: Path | None = None
     key: Path | None = None
     insecure: bool = False
+    marks: Path | None = None
+    reader: str | None = None
+    blinded: bool = False
+    queue: Path | None = None
 
 
 def serve(options: ViewOptions, ready: Callable[[str], None], log: Callable[[str], None] | None = None) -> None:
@@ -113,6 +127,7 @@ def open_viewer(options: ViewOptions) -> Iterator[Viewer]:
     from cxrscore.viewer.film_files import FilmFiles, check_films
     from cxrscore.viewer.film_index import FilmIndex
     from cxrscore.viewer.heat_maps import HeatMapSource, load_model
+    from cxrscore.viewer.reading_queues import QueueSources, ReadingQueues
     from cxrscore.viewer.viewer import Viewer
 
     if len(options.scores) > MOST_FILES:
@@ -133,6 +148,10 @@ def open_viewer(options: ViewOptions) -> Iterator[Viewer]:
         boxes: Mapping[tuple[int, int], Sequence[Box]] = {}
         if options.bounding_boxes is not None:
             boxes, _ = boxes_on_films(read_boxes(options.bounding_boxes), first, first.findings)
+        marking = _marking(options, first)
+        stack.callback(marking.log.close)
+        sources = QueueSources(scores=paths, films=options.films, model=options.model, backend=options.backend)
+        queues = ReadingQueues(marking, sources, options.queue)
         start_in_background(first.map_scale)
         yield Viewer(
             names=[_file_name(location) for location in options.scores],
@@ -140,8 +159,34 @@ def open_viewer(options: ViewOptions) -> Iterator[Viewer]:
             index=FilmIndex(files),
             films=films,
             maps=HeatMapSource(first, films, model),
+            marking=marking,
+            queues=queues,
             boxes=boxes,
         )
+
+
+def _marking(options: ViewOptions, scores: ScoresByRow) -> Marking:
+    """The marks on the films of the first scores file. InputError and FileFormatError for options or a marks file that
+    cannot be used."""
+    from cxrscore.marks import ReadingSession, marks_path
+    from cxrscore.viewer.marking import Marking
+    from cxrscore.viewer.marks_log import MarksLog
+
+    if options.blinded and options.films is None:
+        raise InputError("--blinded hides scores and heat maps: name the folder of the films with --films, too")
+    if options.reader is not None:
+        ReadingSession(reader=options.reader)
+    first, path, reason = options.scores[0], options.marks, ""
+    if path is None and isinstance(first, Path):
+        path = marks_path(first)
+    elif path is None:
+        reason = (
+            "the scores file is on another machine, so that there is no place beside it: name one with --marks FILE"
+        )
+    log = MarksLog(path, reason)
+    if path is not None:
+        log.refresh()
+    return Marking(scores, log, reader=options.reader or "", blinded=options.blinded)
 
 
 def _file_name(given: Location) -> str:
@@ -224,8 +269,12 @@ def _no_password() -> str:
     return ""
 
 
-def _run(app: Any, listening: socket.socket, options: ViewOptions, ready: Callable[[], None]) -> None:
+def make_server(app: Any, options: ViewOptions) -> Any:
+    """A server of uvicorn for the application."""
     uvicorn = _require("uvicorn")
+    from cxrscore.viewer.connections import TimedProtocol
+    from cxrscore.viewer.security import LONGEST_HEADERS
+
     # Its messages would quote addresses.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
         logger = logging.getLogger(name)
@@ -239,15 +288,19 @@ def _run(app: Any, listening: socket.socket, options: ViewOptions, ready: Callab
         proxy_headers=False,
         lifespan="off",
         ws="none",
-        http="h11",
+        http=TimedProtocol,
         loop="asyncio",
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=2,
-        h11_max_incomplete_event_size=16 << 10,
+        h11_max_incomplete_event_size=LONGEST_HEADERS,
         ssl_certfile=options.certificate,
         ssl_keyfile=options.key,
     )
-    server = uvicorn.Server(config)
+    return uvicorn.Server(config)
+
+
+def _run(app: Any, listening: socket.socket, options: ViewOptions, ready: Callable[[], None]) -> None:
+    server = make_server(app, options)
     started = server.startup
 
     async def startup(sockets: Any = None) -> None:

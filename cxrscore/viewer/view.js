@@ -6,10 +6,24 @@
 
   // --- Keys
 
-  const isTyping = (target) => target.closest("input:not([type=range]):not([type=checkbox]), select, textarea") !== null;
+  const isTyping = (target) => target.closest("input:not([type=range]):not([type=checkbox]):not([type=radio]), select, textarea") !== null;
   const keys = new Map();
+  // From the click on a link to the next page, keys belong to neither: the reader thinks of the next film, and this one
+  // is still there. Escape stops a browser that waits for a page.
+  let leaving = false;
+  document.addEventListener(
+    "click",
+    (event) => {
+      const link = event.target.closest("a[href]");
+      const opensHere = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+      if (link && opensHere && !link.getAttribute("href").startsWith("#")) leaving = true;
+    },
+    true,
+  );
+  window.addEventListener("pageshow", () => (leaving = false));
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    if (event.key === "Escape") leaving = false;
+    if (leaving || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     const action = keys.get(event.key);
     if (action) {
       event.preventDefault();
@@ -34,6 +48,7 @@
     };
     keys.set("j", () => step(1));
     keys.set("k", () => step(-1));
+    keys.set("g", () => follow("#next-unmarked"));
     for (const picture of all("a.film img")) {
       const replace = () => {
         const words = document.createElement("span");
@@ -64,7 +79,7 @@
     const finding = form.elements.finding;
     for (let number = 0; number <= 9; number++) {
       keys.set(String(number), () => {
-        if (![...finding.options].some((option) => option.value === String(number))) return;
+        if (!finding || !form.elements.sort || ![...finding.options].some((option) => option.value === String(number))) return;
         finding.value = String(number);
         form.elements.sort.value = "probability";
         submit();
@@ -87,6 +102,8 @@
       this.layer = null;
       this.place = [0, 0, 0, 0];
       this.request = 0;
+      this.layers = []; // functions that draw over the film
+      this.tools = {}; // what a drag does in modes of other scripts: begin, move and end with a place on the film, cancel
     }
 
     tell(text) {
@@ -198,6 +215,15 @@
         pen.restore();
       }
       this.drawBoxes(pen, scale, ratio);
+      for (const layer of this.layers) layer(pen, scale, ratio);
+    }
+
+    // The pixel of the stored film at a place of the canvas in CSS pixels.
+    placeOn(x, y) {
+      const ratio = window.devicePixelRatio || 1;
+      const scale = this.fit * this.zoom;
+      const middle = [this.canvas.width / 2, this.canvas.height / 2];
+      return [x, y].map((value, axis) => (value * ratio - middle[axis]) / scale - this.shift[axis] + this.stored[axis] / 2);
     }
 
     drawBoxes(pen, scale, ratio) {
@@ -287,13 +313,14 @@
       return url.pathname + url.search + url.hash;
     };
     history.replaceState(null, "", change(location.href));
-    for (const link of all(".head nav a")) link.setAttribute("href", change(link.href));
+    for (const link of all(".head nav a, #next-unmarked")) link.setAttribute("href", change(link.href));
   }
 
   function drags(film) {
     const canvas = film.canvas;
     const pointers = new Map();
     let mode = "window";
+    let tool = null;
     for (const button of all("[data-drag]")) {
       button.addEventListener("click", () => {
         mode = button.dataset.drag;
@@ -308,6 +335,9 @@
       canvas.setPointerCapture(event.pointerId);
       pointers.set(event.pointerId, [event.clientX, event.clientY]);
       event.preventDefault();
+      if (tool && pointers.size === 2) tool.cancel();
+      tool = pointers.size === 1 && !event.shiftKey && event.button === 0 ? film.tools[mode] : null;
+      if (tool) tool.begin(film.placeOn(event.offsetX, event.offsetY));
     });
     canvas.addEventListener("pointermove", (event) => {
       const last = pointers.get(event.pointerId);
@@ -318,11 +348,17 @@
       if (pointers.size === 2) {
         film.pan(x / 2, y / 2);
         if (before) film.zoomBy(apart() / before);
-      } else if (mode === "pan" || event.shiftKey || event.buttons === 4) film.pan(x, y);
+      } else if (tool) tool.move(film.placeOn(event.offsetX, event.offsetY));
+      else if (mode === "pan" || event.shiftKey || event.buttons === 4) film.pan(x, y);
       else film.window(film.level + y / canvas.clientHeight, film.span + x / canvas.clientWidth);
     });
     for (const end of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
+      canvas.addEventListener(end, (event) => {
+        pointers.delete(event.pointerId);
+        if (tool && end === "pointerup") tool.end(film.placeOn(event.offsetX, event.offsetY));
+        else if (tool) tool.cancel();
+        tool = null;
+      });
     }
     canvas.addEventListener(
       "wheel",
@@ -338,13 +374,15 @@
     keys.set("j", () => follow("a[rel=next]"));
     keys.set("k", () => follow("a[rel=prev]"));
     keys.set("u", () => follow("#back"));
+    // Before the film is there, so that the next film has them even if this one is passed quickly.
+    const query = new URLSearchParams(location.search);
+    for (const name of ["map", "opacity"]) if (/^\d{1,6}$/.test(query.get(name) || "")) remember(name, query.get(name));
     const viewer = one("#viewer");
     if (viewer.dataset.named !== "1") return;
     const shown = new Film(viewer);
     if (!(await shown.load())) return;
     shown.canvas.hidden = false;
     one("#tools").hidden = false;
-    one("#maps").hidden = false;
     shown.reset();
     drags(shown);
     new ResizeObserver(() => shown.draw()).observe(shown.canvas);
@@ -361,10 +399,21 @@
     for (const [key, action] of [["i", "invert"], ["r", "reset"], ["+", "in"], ["-", "out"]]) keys.set(key, actions[action]);
     one("#level").addEventListener("input", (event) => shown.window(event.target.value / 1000, shown.span));
     one("#width").addEventListener("input", (event) => shown.window(shown.level, event.target.value / 1000));
+    document.dispatchEvent(new CustomEvent("film", { detail: shown }));
+    // The server decodes the next film meanwhile.
+    if (viewer.dataset.after) fetch(`/film/${viewer.dataset.after}/pixels`, { method: "HEAD" }).catch(() => {});
+    if (one("#map")) maps(shown);
+  }
+
+  // Heat maps; a blinded reader has none.
+  function maps(shown) {
+    one("#maps").hidden = false;
     const map = one("#map");
     const choose = (number) => {
       const option = [...map.options].find((each) => each.value === String(number) && !each.disabled);
       if (!option) {
+        map.value = "0";
+        shown.showMap(0);
         one("#map-words").textContent = `The file has no map of finding ${number} on this film.`;
         return;
       }
@@ -382,10 +431,9 @@
     const query = new URLSearchParams(location.search);
     if (/^\d{1,3}$/.test(query.get("opacity") || "")) opacity.value = query.get("opacity");
     if (/^\d{1,6}$/.test(query.get("map") || "")) choose(query.get("map"));
-    // The server decodes the next film meanwhile.
-    if (viewer.dataset.after) fetch(`/film/${viewer.dataset.after}/pixels`, { method: "HEAD" }).catch(() => {});
   }
 
+  window.cxrscoreView = { keys, follow, remember, isLeaving: () => leaving, stay: () => (leaving = false) };
   if (document.body.classList.contains("list")) list();
   if (document.body.classList.contains("one")) film();
 })();

@@ -26,6 +26,7 @@ from cxrscore.labels import (
     text_files,
 )
 from cxrscore.labels.boxes import read_boxes
+from cxrscore.labels.excel import _has_formula_without_value
 from cxrscore.labels.nih import FILM
 
 NAN = float("nan")
@@ -337,6 +338,13 @@ def test_cells_of_a_workbook_are_texts(tmp_path: Path) -> None:
     assert table.read_table(path).rows[0] == expected
 
 
+def has_formula_without_value(cell: str) -> bool:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", f"<sheetData><row>{cell}</row></sheetData>")
+    return _has_formula_without_value(data)
+
+
 def test_workbooks_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two = workbook(tmp_path, {"A": [["film", "Mass"], ["a", 1]], "B": [["film"]]})
     with pytest.raises(InputError, match=r"of 2 sheets with content \('A', 'B'\), expected one: remove or hide"):
@@ -345,6 +353,15 @@ def test_workbooks_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read_labels(workbook(tmp_path, {"A": []}), datasets)
     with pytest.raises(InputError, match="with formulas whose values are not stored"):
         read_labels(workbook(tmp_path, {"A": [["film", "Mass"], ["a", "=1-0"]]}), datasets)
+    for cell, is_refused in (
+        ('<c r="B2"><f>1-0</f><v></v></c>', True),
+        ('<c r="B2"><f>1-0</f><v/></c>', True),
+        ('<c r="B2"><f>1-0</f></c>', True),
+        ('<c r="B2" t="n"><f>' + "1+" * 4000 + "0</f><v> </v></c>", True),
+        ('<c r="B2"><f>1-0</f><v>1</v></c>', False),
+        ('<c r="B2" t="str"><f>T("")</f><v></v></c>', False),
+    ):
+        assert has_formula_without_value(cell) is is_refused, cell
     path = workbook(tmp_path, {"A": [["film", "Mass"], ["a", 1]]})
     data = path.read_bytes()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -93,6 +93,26 @@ def test_undo_goes_back_event_by_event_of_one_reader(path: Path) -> None:
         assert len(marks.events()) == 9  # nothing is removed
 
 
+def test_what_a_reader_has_seen_is_saved_once_and_is_no_mark(path: Path) -> None:
+    lee, kim = ReadingSession(reader="Lee"), ReadingSession(reader="Kim", blinded=True)
+    first, second = (MarkedFilm(sha256=digit * 64) for digit in "12")
+    with MarksFile(path, create=True) as marks:
+        marks.answer(lee, first, "Edema", Answer.YES)
+        marks.record_seen(lee, [first, second])
+        marks.record_seen(lee, [second, first])
+        marks.record_seen(kim, [second])
+        seen = [event for event in marks.events() if event.kind is Kind.SEEN]
+        assert [(event.session.reader, event.sha256) for event in seen] == [
+            *(("Lee", first.sha256), ("Lee", second.sha256), ("Kim", second.sha256))
+        ]
+        assert [one.sha256 for one in marks.marks()] == [first.sha256]
+        assert [event.number for event in marks.events_after(2)] == [3, 4]
+        undone = marks.undo(lee)
+        assert undone is not None
+        assert undone.kind is Kind.ANSWER
+        assert marks.undo(lee) is None
+
+
 def test_the_log_can_only_grow(path: Path) -> None:
     with MarksFile(path, create=True) as marks:
         marks.answer(ANNA, FIRST, "Effusion", Answer.YES)

@@ -76,6 +76,12 @@ def test_complete_agreement_has_no_interval() -> None:
     assert all(map(math.isnan, found.interval))
 
 
+def test_a_reader_with_one_answer_only_agrees_by_chance_and_gives_no_interval() -> None:
+    found = cohen_kappa(np.full(5, 2), np.array([0, 2, 0, 2, 0]))
+    assert (found.equal, found.kappa) == (2, 0)
+    assert np.isnan(found.interval).all()
+
+
 def test_answers_must_fit() -> None:
     with pytest.raises(InputError, match="do not fit"):
         cohen_kappa(np.zeros(3), np.zeros(2))

@@ -64,11 +64,11 @@ def test_a_file_of_version_1_has_no_other_datasets(tmp_path: Path) -> None:
 
 def test_partial_files_of_both_versions_are_merged(tmp_path: Path) -> None:
     home = with_three(tmp_path, 200)
-    as_version_1(three(home)[1])  # films 128 to 191
+    as_version_1(three(home)[1])  # films 64 to 127
     merged(three(home), home / "out.h5")
     found, whole = open_scores(home / "out.h5"), open_scores(home / "whole.h5")
-    assert np.isnan(found.prob_uncalibrated[128:192]).all()
-    for rows in (slice(0, 128), slice(192, 200)):
+    assert np.isnan(found.prob_uncalibrated[64:128]).all()
+    for rows in (slice(0, 64), slice(128, 200)):
         np.testing.assert_array_equal(found.prob_uncalibrated[rows], whole.prob_uncalibrated[rows])
     np.testing.assert_array_equal(found.prob, whole.prob)
     assert "nan" not in next(one.message for one in verify_file(home / "out.h5") if one.check == "scores")

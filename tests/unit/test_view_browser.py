@@ -5,40 +5,16 @@ Skipped where Chromium or playwright is missing; axe-core is that of `make brows
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 from made_view import SIDE, MadeView, film_pixels, made_view
-
-pytest.importorskip("playwright")
-pytest.importorskip("starlette")
-pytest.importorskip("uvicorn")
-
-import uvicorn
-from playwright.sync_api import sync_playwright
+from view_tab import Tab, axe_faults, browsing, needs_axe, needs_chromium, serving, wait_for
 
 from cxrscore.viewer import server
-from cxrscore.viewer.app import create_app
-from cxrscore.viewer.security import Access
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-AXE = Path(os.environ.get("CXRSCORE_AXE", ROOT / ".browser" / "node_modules" / "axe-core" / "axe.min.js"))
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture(scope="module")
@@ -50,58 +26,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeView:
 
 @pytest.fixture(scope="module")
 def address(made: MadeView) -> Iterator[str]:
-    """The first address of a server in a thread."""
     options = server.ViewOptions(scores=[made.scores, made.scores.parent / "other.h5"], films=made.films)
-    with ExitStack() as stack:
-        viewer = stack.enter_context(server.open_viewer(options))
-        listening = stack.enter_context(server._listening("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        access = Access(hosts=server.allowed_hosts("127.0.0.1", port))
-        config = uvicorn.Config(create_app(viewer, access), log_config=None, lifespan="off", ws="none", http="h11")
-        running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{port}/?token={access.token}"
-        running.should_exit = True
-        thread.join()
+    with serving(options) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with browsing() as browser:
         yield browser
-        browser.close()
-
-
-def wait_for(page: Any, selector: str) -> None:
-    """Waits for an element of a new page, and for the script that answers keys there."""
-    page.wait_for_selector(selector)
-    page.wait_for_load_state("domcontentloaded")
-
-
-class Tab:
-    """A page, and what went wrong on it."""
-
-    def __init__(self, chromium: Any, address: str, **options: Any) -> None:
-        self.context = chromium.new_context(**options)
-        self.page = self.context.new_page()
-        self.faults: list[str] = []
-        own = address.partition("/?")[0]
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda request: self._check(request.url, own))
-        self.page.goto(address)
-        wait_for(self.page, "#films")
-
-    def _hear(self, message: Any) -> None:
-        """Films that are not in the folder have no thumbnail, which the browser tells."""
-        if message.type == "error" and "404" not in message.text:
-            self.faults.append(message.text)
-
-    def _check(self, url: str, own: str) -> None:
-        if not url.startswith((own, "data:")):
-            self.faults.append(f"asked for {url}")
 
 
 @pytest.fixture
@@ -212,7 +145,7 @@ def test_the_heat_map_slides_from_nothing_to_full_colour(tab: Tab, address: str,
     assert colour() == 0
 
 
-@pytest.mark.skipif(not AXE.is_file(), reason=f"no axe-core at {AXE}: make browser")
+@needs_axe
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_axe_finds_no_fault_and_nothing_is_wider_than_the_page(
     chromium: Any, address: str, made: MadeView, width: int, scheme: str
@@ -223,11 +156,7 @@ def test_axe_finds_no_fault_and_nothing_is_wider_than_the_page(
     for place in ("/", f"/film/{made.there[1]}?map=3", "/film/7", "/?sort=disagreement&finding=1"):
         tab.page.goto(base + place)
         tab.page.wait_for_load_state("networkidle")
-        tab.page.evaluate(AXE.read_text(encoding="utf-8"))
-        told = tab.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        faults = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in told["violations"]]
-        assert faults == [], json.dumps(faults, indent=1)
-        assert len(told["passes"]) > 15
+        assert axe_faults(tab.page) == []
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
     tab.context.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,7 @@ from cxrscore.scorefile import open_scores
 from cxrscore.scorefile.by_row import open_by_row
 from cxrscore.viewer import film_files
 from cxrscore.viewer.app import create_app
-from cxrscore.viewer.film_files import FilmFiles
+from cxrscore.viewer.film_files import BusyError, FilmFiles, NewestFirst, NoFilmError, eight_bits, encoded
 from cxrscore.viewer.heat_maps import HeatMapSource, map_rectangle
 from cxrscore.viewer.security import Access
 from cxrscore.viewer.server import ViewOptions, open_viewer
@@ -94,7 +95,7 @@ def test_names_are_text_wherever_they_stand(client: TestClient, made: MadeView) 
     for page in pages:
         assert "<script>alert" not in page
         assert "\u202e" not in page
-        assert page.count("<script") == 1  # our own
+        assert page.count("<script") == len(re.findall('<script src="/(view|marks).js" defer></script>', page))
         assert not re.search(r"<[^>]*onmouseover=", page.replace("&#34;", ""))
     together = "".join(pages)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in together
@@ -140,6 +141,43 @@ def test_a_film_that_was_replaced_is_told(made: MadeView, tmp_path: Path) -> Non
         assert browser(found).get(f"/film/{row}/pixels").headers["x-same-bytes"] == "0"
 
 
+def test_a_replaced_film_stands_for_no_scored_one(made: MadeView, tmp_path: Path) -> None:
+    row, other, marks = made.there[3], made.there[4], tmp_path / "out.marks.sqlite"
+    place = tmp_path / made.paths[row]
+    place.parent.mkdir(parents=True)
+    shutil.copyfile(made.films / made.paths[other], place)
+    options = ViewOptions(scores=[made.scores], films=tmp_path, marks=marks, reader="Lee")
+    with open_viewer(options) as viewer:
+        client = browser(viewer)
+        picture = viewer.films.picture
+        if viewer.scores.thumbnail(row) is None:
+            assert client.get(f"/film/{row}/thumbnail").status_code == 404
+            with pytest.raises(NoFilmError):
+                picture(row)
+        else:
+            assert picture(row) == encoded(eight_bits(viewer.scores.thumbnail(row), 1024))
+        assert client.get(f"/film/{row}/pixels").headers["x-same-bytes"] == "0"
+        form = {"do": "answer", "finding": "1", "answer": "yes"}
+        answer = client.post(f"/film/{row}/mark", data=form, headers={"Origin": f"http://{HOST}", "X-Fragment": "1"})
+        assert answer.status_code == 409
+        assert "not of the film that was scored" in answer.text
+        shutil.copyfile(made.films / made.paths[row], place)
+        viewer.films._films_kept.clear()
+        assert client.get(f"/film/{row}/pixels").headers["x-same-bytes"] == "1"
+        form = {"do": "answer", "finding": "1", "answer": "yes"}
+        answer = client.post(f"/film/{row}/mark", data=form, headers={"Origin": f"http://{HOST}", "X-Fragment": "1"})
+        assert answer.status_code == 200
+
+
+def test_a_film_is_sent_in_pieces_without_a_copy(client: TestClient, made: MadeView, monkeypatch) -> None:
+    monkeypatch.setattr("cxrscore.viewer.film_page.PIECE", 100)
+    row = made.there[0]
+    answer, head = client.get(f"/film/{row}/pixels"), client.head(f"/film/{row}/pixels")
+    assert len(answer.content) == int(answer.headers["content-length"]) == int(head.headers["content-length"])
+    assert head.content == b""
+    assert {**head.headers} == {**answer.headers}
+
+
 def test_thumbnails_come_from_the_file_or_from_the_film(client: TestClient, bare: TestClient, made: MadeView) -> None:
     for one, row, side in ((bare, 2, 96), (client, made.there[5], 96)):
         data = one.get(f"/film/{row}/thumbnail")
@@ -147,7 +185,9 @@ def test_thumbnails_come_from_the_file_or_from_the_film(client: TestClient, bare
         pixels = cv2.imdecode(np.frombuffer(data.content, np.uint8), cv2.IMREAD_UNCHANGED)
         assert pixels.shape == (side, side)
     assert abs(int(cv2.imdecode(np.frombuffer(bare.get("/film/2/thumbnail").content, np.uint8), 0).mean()) - 77) <= 1
-    assert bare.get(f"/film/{made.there[5]}/thumbnail").status_code == 404
+    missing = bare.get(f"/film/{made.there[5]}/thumbnail")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "image/svg+xml")
+    assert "no picture" in missing.text
 
 
 def test_a_map_is_that_of_the_file_on_the_scale_of_its_finding(client: TestClient, made: MadeView) -> None:
@@ -278,6 +318,24 @@ def test_more_than_a_few_waiting_films_are_refused(made: MadeView, monkeypatch: 
             answer = client.get(f"/film/{made.there[0]}/pixels")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert client.get(f"/film/{made.there[0]}/pixels").status_code == 200
+
+
+def test_the_newest_waits_least_and_the_oldest_of_too_many_is_refused() -> None:
+    turns, done, refused = NewestFirst(1, waiting=3), [], []
+
+    def ask(number: int) -> None:
+        try:
+            with turns.turn():
+                done.append(number)
+        except BusyError:
+            refused.append(number)
+
+    with ThreadPoolExecutor(5) as pool, turns.turn():
+        for number in range(5):
+            pool.submit(ask, number)
+            with turns._changed:
+                assert turns._changed.wait_for(lambda: len(turns._queue) + len(refused) == number + 1, 60)  # noqa: B023
+    assert (done, refused) == ([4, 3, 2], [0, 1])
 
 
 def test_what_is_kept_of_films_stays_below_its_limit(made: MadeView, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ pytest.importorskip("httpx2")
 from starlette.testclient import TestClient
 
 from cxrscore.errors import InputError
+from cxrscore.viewer import server
 from cxrscore.viewer.app import create_app
 from cxrscore.viewer.security import HEADERS, LARGEST_BODY, Access
 from cxrscore.viewer.server import ViewOptions, allowed_hosts, check_host, open_viewer
@@ -96,6 +99,11 @@ def test_the_token_is_no_cookie_and_the_cookie_is_no_token(stranger: TestClient,
     assert stranger.get("/", headers={"Cookie": f'{access.cookie}="\\777"; ' * 900}).status_code == 403
 
 
+def test_cookies_of_other_servers_on_this_machine_do_not_lock_out(user: TestClient, access: Access) -> None:
+    others = "; ".join(f"cxrscore_view_{port}={'x' * 60}" for port in range(8200, 8380))
+    assert user.get("/", headers={"Cookie": f"{others}; {access.cookie}={access.session}"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1", "127.0.0.1:80", "evil.example:8123", "", "127.0.0.1:8123.x"]
 )
@@ -104,6 +112,44 @@ def test_another_name_of_this_server_is_refused(user: TestClient, access: Access
         answer = user.get(address, headers={"Host": host})
         assert answer.status_code == 421
         assert "set-cookie" not in answer.headers
+
+
+ODD = [
+    'other={"a": [1, 2]}',
+    'x="no end',
+    "a b c",
+    "=",
+    "b@d=1",
+    f"long={'a' * 9000}",
+    "é=ü".encode().decode("latin-1"),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_cookies_of_other_programs_lock_nobody_out(stranger: TestClient, access: Access, odd: str) -> None:
+    own = f"{access.cookie}={access.session}"
+    for text in (f"{odd}; {own}", f"{own}; {odd}"):
+        assert stranger.get("/", headers={"Cookie": text.encode("latin-1")}).status_code == 200
+    assert stranger.get("/", headers={"Cookie": odd.encode("latin-1")}).status_code == 403
+
+
+def test_a_connection_that_asks_nothing_is_closed(
+    viewer: Viewer, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxrscore.viewer.connections.SILENT_SECONDS", 0.02)
+    running = server.make_server(create_app(viewer, access), ViewOptions(scores=[]))
+    with server._listening("127.0.0.1", 0) as listening:
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            for begun in (b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET"):
+                with socket.create_connection(listening.getsockname(), timeout=60) as silent:
+                    silent.sendall(begun)
+                    received = b"".join(iter(lambda: silent.recv(4096), b""))  # ends when the server closes
+                    assert received.startswith(b"HTTP/1.1 421") == (b"Host" in begun)
+        finally:
+            running.should_exit = True
+            thread.join()
 
 
 def test_localhost_is_a_name_of_this_server(user: TestClient) -> None:

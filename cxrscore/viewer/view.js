@@ -241,11 +241,11 @@
       }
     }
 
-    async showMap(finding) {
+    async showMap(finding, chosen = finding) {
       const request = ++this.request;
       this.layer = null;
       one("#scale").hidden = true;
-      remember("map", finding);
+      remember("map", chosen);
       if (!finding) {
         one("#map-words").textContent = "";
         this.draw();
@@ -413,7 +413,7 @@
       const option = [...map.options].find((each) => each.value === String(number) && !each.disabled);
       if (!option) {
         map.value = "0";
-        shown.showMap(0);
+        shown.showMap(0, number); // the next film may have one
         one("#map-words").textContent = `The file has no map of finding ${number} on this film.`;
         return;
       }

@@ -28,6 +28,10 @@ class OtherRunError(InputError):
     """An output, finished or not, belongs to a run of other films, models or options."""
 
 
+class NothingToExportError(InputError):
+    """A scores file has no film that can be in an export of this format: another attempt changes nothing."""
+
+
 class RemoteError(InputError):
     """A URL cannot be read. The message contains no user, password or query of the URL."""
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cxrscore.errors import CxrscoreError
+from cxrscore.errors import CxrscoreError, NothingToExportError
 from cxrscore.escape_control_chars import class_name
 from cxrscore.export import export_scores
 from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
@@ -90,6 +90,10 @@ class Exports:
                 left_out = _export(target, file, scores)
                 again = self._mark(_marker(file, key), complete=not left_out)
                 self._told(target, file, left_out, again=again)
+                continue
+            except NothingToExportError:
+                self._mark(_marker(file, key), complete=True)
+                self._told(target, file, (), again=False)
                 continue
             except CxrscoreError as error:
                 why = str(error)

@@ -242,6 +242,14 @@ def test_an_export_that_lacks_films_is_tried_again_after_a_pause_and_up_to_a_bou
     assert rounds(config)[0].pending_exports == 0
 
 
+def test_an_export_of_a_file_without_a_film_for_it_is_done(home):
+    config = made_config(home, '[[export]]\nto = "dicom"\noutput = "dicom"\n')
+    made_films(home, "a")  # no DICOM film, so there is nothing to refer to
+    result, told = rounds(config)
+    assert (result.pending_exports, [one["failed"] for one in of_kind(told, "exported")]) == (0, [0])
+    assert [one["kind"] for one in rounds(config)[1]] == ["started", "round"]
+
+
 def test_a_new_export_is_made_of_all_scores_files(home):
     made_films(home, "a")
     rounds(made_config(home))

@@ -213,6 +213,7 @@ def test_the_compose_file_mounts_what_the_configuration_names():
     assert f"--tag {service['image']} ." in (EXAMPLES.parents[1] / "docs" / "container.md").read_text()
     assert service["command"][0] in main.commands
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+    assert service["hostname"]  # without it, each new container is another machine, and respects the lock of the last
     mounted = {volume.split(":")[1]: volume.endswith(":ro") for volume in service["volumes"]}
     own = read_config(EXAMPLES / "watch-container.toml")
     assert mounted[own.films]

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
-from cxrscore.errors import InputError, WriteError
+from cxrscore.errors import InputError, NothingToExportError, WriteError
 from cxrscore.export.dicom.algorithm import algorithm_of, explainer_of, preprocessing_of
 from cxrscore.export.dicom.archive_sink import ArchiveSink
 from cxrscore.export.dicom.key_object import key_objects
@@ -146,7 +146,7 @@ class _Tally:
 
 def write_objects(scores: Scores, options: ExportOptions, progress: Progress) -> ExportResult:
     """Makes the objects of all films and passes them to a sink, which is opened when nothing more can be wrong with the
-    options. InputError if no film can have objects."""
+    options. NothingToExportError if no film can have objects."""
     if options.films is None:
         raise InputError(
             "a DICOM object names its film by UIDs that only the film contains: name the folder or URL with --films"
@@ -154,7 +154,7 @@ def write_objects(scores: Scores, options: ExportOptions, progress: Progress) ->
     rows = [row for row, code in enumerate(scores.films.status) if code == Status.OK]
     dicom = [row for row in rows if scores.films.kind[row] == "dicom"]
     if not dicom:
-        raise InputError(
+        raise NothingToExportError(
             f"none of the {len(rows)} scored films is DICOM, and only a DICOM film has the UIDs that an object refers "
             "to. Export as csv, json or parquet."
         )

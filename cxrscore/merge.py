@@ -180,11 +180,27 @@ def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress
 
 
 def _are_finished(paths: Sequence[Path]) -> bool:
-    """Whether several files are all finished scores files, none of them partial."""
+    """Whether these are finished scores files; InputError for a file of another kind among them."""
+    finished = [_is_finished(path) for path in paths]
+    if True not in finished:
+        return False  # what cannot be read is refused as a partial file, with better advice
+    if None in finished:
+        read_file_provenance(paths[finished.index(None)])  # raises why
+    if False not in finished:
+        return True
+    whole, part = paths[finished.index(True)], paths[finished.index(False)]
+    raise InputError(
+        f"{whole} is a complete scores file, not a partial one like {part}. Merge the partial files of a run first, "
+        "without complete ones."
+    )
+
+
+def _is_finished(path: Path) -> bool | None:
+    """Whether it is a finished scores file, not a partial one; None if it cannot be read."""
     try:
-        return len(paths) > 1 and all("partition" not in read_file_provenance(path).inputs for path in paths)
-    except InputError:  # as a partial file it is refused with better advice
-        return False
+        return "partition" not in read_file_provenance(path).inputs
+    except InputError:
+        return None
 
 
 def _joined(paths: Sequence[Path], output: Path, options: MergeOptions, progress: Progress) -> MergeResult:

@@ -6,6 +6,7 @@ replaced by "...". The query of a URL of another kind is never shown.
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import re
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ _SHOWN = frozenset((*HARMLESS, *(name.lower() for name in HARMLESS.values()), "f
 _PLAIN = re.compile(r"[A-Za-z0-9.,*?\\ -]{1,200}")
 """Values of these attributes; any other may be a name that was written into the wrong place."""
 _KEY = re.compile(r"[A-Za-z0-9.]{1,200}")
+_DATES = re.compile(r"[0-9]{8}|[0-9]{8}-|-[0-9]{8}|[0-9]{8}-[0-9]{8}")
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _OWN = ("limit", "offset", "includefield")
 _LONGEST = 4096
@@ -125,6 +127,7 @@ def search_filters(where: RemotePath) -> dict[str, str]:
         tags.add(tag)
         if not value or not value.isprintable():
             raise InputError(f"the value of {key} in the query is empty or has control characters, expected a text")
+        _check_date(key, tag, value)
         found[key.upper() if _TAG.fullmatch(key) else key] = value
     return found
 
@@ -138,6 +141,24 @@ def _checked_key(key: str) -> str:
     if key.lower() in _OWN:
         raise InputError(f"{key.lower()} cannot be in the query: all films that match are listed, page by page")
     return ".".join(_tag(part) for part in key.split("."))
+
+
+def _check_date(key: str, tag: str, value: str) -> None:
+    """InputError if the attribute is a date and the value is none: a server would find nothing and not say why."""
+    last = tag.rpartition(".")[2]
+    dictionary = optional_library("pydicom.datadict")
+    if not _TAG.fullmatch(last) or not dictionary.dictionary_has_tag(last) or dictionary.dictionary_VR(last) != "DA":
+        return
+    dates = [date for date in value.split("-") if date]
+    try:
+        valid = _DATES.fullmatch(value) is not None and all(datetime.date.fromisoformat(date) for date in dates)
+    except ValueError:
+        valid = False
+    if not valid or dates != sorted(dates):
+        raise InputError(
+            f"the value of {key} in the query is not a date or range of dates, expected one such as 20260131, "
+            "20260101-20260131 or 20260101-"
+        )
 
 
 def _tag(name: str) -> str:

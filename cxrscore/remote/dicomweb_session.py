@@ -32,6 +32,8 @@ from cxrscore.remote.url import RemotePath
 
 USER, PASSWORD, TOKEN = "CXRSCORE_DICOMWEB_USER", "CXRSCORE_DICOMWEB_PASSWORD", "CXRSCORE_DICOMWEB_TOKEN"
 """Environment variables with the credentials."""
+_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Environment variables with the certificates of authorities; the first that is set counts."""
 CONNECT_SECONDS = 10.0
 SILENCE = 30.0
 """Seconds without a byte after which a connection counts as broken."""
@@ -97,19 +99,22 @@ class DicomwebSession(requests.Session):
     seconds       time limit of an answer; it may be set for the next request
     received      number of bytes of all answers
     more_results  whether the last answer said that there are more results than it has (HTTP warning 299)
+    states_end    whether the end of the last body is known, so that a broken connection is not taken for it
     has_login     whether it sends credentials
     """
 
     def __init__(self, where: RemotePath, max_bytes: int, seconds: float) -> None:
         super().__init__()
         self._where, self._server = where, _origin(service_url(where))
-        self.seconds, self.received, self.more_results = seconds, 0, False
+        self.seconds, self.received, self.more_results, self.states_end = seconds, 0, False, True
         self.headers.update({"User-Agent": "cxrscore", "Accept-Encoding": "identity"})
         login = credentials(where)
         self.has_login = bool(login)
         self.auth = _Login(self._server, login)
         self.max_redirects = _REDIRECTS
-        self.verify = os.environ.get("SSL_CERT_FILE") or True  # REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE come first
+        self.verify = os.environ.get(_CERTIFICATES[-1]) or True  # requests takes the others, which come first
+        if self._server[0] == "https":
+            _check_certificates()
         for scheme in _PORTS:
             self.mount(f"{scheme}://", _Adapter(where, max_bytes, self))
 
@@ -122,12 +127,18 @@ class DicomwebSession(requests.Session):
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """As requests does; RemoteError from https to http, and for an upload that would become a download."""
-        target = super().get_redirect_target(resp)
-        if target is None:
-            return None
-        before, after = urlsplit(resp.url).scheme, urlsplit(urljoin(resp.url, target)).scheme
-        if before == "https" and after != "https":
+        """As requests does; RemoteError for a target that is not followed: no URL of a server, from https to http, or
+        for an upload, which would become a download."""
+        try:
+            target = super().get_redirect_target(resp)
+            if target is None:
+                return None
+            after = _origin(urljoin(resp.url, target))[0]
+        except ValueError:
+            target, after = "", ""
+        if after not in _PORTS:
+            reason = "the URL that it redirects to is not valid"
+        elif urlsplit(resp.url).scheme == "https" and after != "https":
             reason = "it redirects from https:// to another scheme, which is not followed"
         elif resp.request.method not in ("GET", "HEAD") and resp.status_code not in (307, 308):
             reason = f"it redirects an upload (status {resp.status_code}): give the final URL"
@@ -140,6 +151,23 @@ class DicomwebSession(requests.Session):
         """After a redirect: no credentials for any other server."""
         if _origin(str(prepared_request.url)) != self._server:
             prepared_request.headers.pop("Authorization", None)
+
+
+def _check_certificates() -> None:
+    """InputError if the file or folder with certificates of authorities that the environment names is not usable."""
+    name = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
+    if name is None:
+        return
+    place = os.environ[name]
+    try:
+        # A context of its own: what is loaded here has no effect on connections.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
+            **{"capath" if os.path.isdir(place) else "cafile": place}
+        )
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        raise InputError(
+            f"{name} does not name a readable file with certificates in PEM format, or a folder of them"
+        ) from None
 
 
 def _sparsely_encoded(url: str) -> str:
@@ -245,6 +273,7 @@ class _Body:
         self._where, self._max_bytes, self._session = where, max_bytes, session
         stated = response.headers.get("Content-Length", "")
         self._stated = int(stated) if stated.isdecimal() and len(stated) < 20 else None
+        session.states_end = self._stated is not None or self._raw.chunked or response.status_code in (204, 304)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
@@ -275,14 +304,26 @@ class _TimedResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, session: DicomwebSession, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self.fp.close()
-        self.fp = io.BufferedReader(_TimedReader(sock, time.monotonic() + session.seconds))
+        self._reader = _TimedReader(sock, time.monotonic() + session.seconds)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        """As http.client, which takes the end of the connection for that of the headers: an answer without a body,
+        such as an empty list."""
+        self._reader.in_headers = True
+        super().begin()
+        self._reader.in_headers = False
 
 
 class _TimedReader(io.RawIOBase):
-    """What a socket receives before a deadline, as ``time.monotonic`` counts; TimeoutError after it."""
+    """What a socket receives before a deadline, as ``time.monotonic`` counts; TimeoutError after it.
+
+    in_headers  whether the headers are being read: if the connection then ends after their start, ConnectionError
+    """
 
     def __init__(self, sock: socket.socket, end: float) -> None:
         self._socket, self._end = sock, end
+        self.in_headers = self._started = False
         self._file = sock.makefile("rb", buffering=0)  # keeps the socket open for as long as it is
 
     def readable(self) -> bool:
@@ -293,7 +334,11 @@ class _TimedReader(io.RawIOBase):
         if left <= 0:
             raise TimeoutError("the time for this answer is over")
         self._socket.settimeout(min(SILENCE, left))
-        return self._file.readinto(buffer)
+        count = self._file.readinto(buffer)
+        if count == 0 and self.in_headers and self._started:
+            raise ConnectionResetError("the connection ended within the headers")
+        self._started = True
+        return count
 
     def close(self) -> None:
         self._file.close()
@@ -310,6 +355,8 @@ def errors_in_fixed_words(session: DicomwebSession) -> Iterator[None]:
         failure = _failure(error, session)
     except urllib3.exceptions.HTTPError as error:
         failure = TransferError(f"the transfer failed ({type(error).__name__})", passing=True)
+    except (ValueError, RecursionError):  # numbers or nesting beyond those that JSON may have here
+        failure = TransferError("its answer is not valid", passing=False)
     else:
         return
     raise failure
@@ -318,7 +365,9 @@ def errors_in_fixed_words(session: DicomwebSession) -> Iterator[None]:
 def _failure(error: requests.RequestException, session: DicomwebSession) -> Exception:
     """An error of requests in fixed words."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _by_status(error.response.status_code, session)
+        return _by_status(error.response, session)
+    if isinstance(error, requests.exceptions.JSONDecodeError) and not session.states_end:
+        return TransferError("the transfer ended early", passing=True)
     for kinds, reason, passing in _REASONS:
         if isinstance(error, kinds):
             return TransferError(reason, passing=passing)
@@ -339,7 +388,6 @@ _WRONG_URL = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidHeader,
 )
 _REASONS: tuple[tuple[Any, str, bool], ...] = (
     (requests.exceptions.JSONDecodeError, "its answer is not JSON, as that of a DICOMweb server is", False),
@@ -348,21 +396,26 @@ _REASONS: tuple[tuple[Any, str, bool], ...] = (
     (requests.exceptions.ContentDecodingError, "the transfer ended early", True),
     (requests.Timeout, "no answer in time", True),
     (requests.exceptions.ProxyError, "the proxy does not pass it on", True),
-    (_WRONG_URL, "the URL, or one that it redirects to, is not valid", False),
+    (requests.exceptions.InvalidHeader, "the headers of its answer contradict each other", False),
+    (_WRONG_URL, "the URL, or that of a proxy in the environment, is not valid", False),
 )
 
 
-def _by_status(status: int, session: DicomwebSession) -> TransferError:
+def _by_status(response: requests.Response, session: DicomwebSession) -> TransferError:
+    status = response.status_code
     if status == 401:
         refused = "it refuses the user and password, or the token (status 401)"
         reason = refused if session.has_login else f"it asks for a user and password (status 401): {_HOW}"
+    elif status == 400:
+        reason = "it does not accept the request (status 400): check the URL and the query"
     elif status == 403:
         reason = "this user has no right to it (status 403): ask whoever runs the server"
     elif status in (404, 405, 410):
         reason = f"there is no DICOMweb service at this URL, or not this object in it (status {status})"
     else:
         reason = f"the server answers with status {status}"
-    return TransferError(reason, passing=status >= 500 or status in (408, 429), status=status)
+    passing = status >= 500 or status in (408, 429)
+    return TransferError(reason, passing=passing, status=status, headers=response.headers)
 
 
 def _by_tls(causes: list[BaseException]) -> TransferError:

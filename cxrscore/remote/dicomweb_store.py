@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -31,7 +32,7 @@ STUDY, SERIES, INSTANCE = "0020000D", "0020000E", "00080018"
 _SOP_CLASS, _MODALITY, _VIEW, _MANUFACTURER = "00080016", "00080060", "00185101", "00080070"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _UID_LENGTH = 64
-_BOUNDARY = re.compile(r';\s*boundary="?([^";]{1,70})"?', re.IGNORECASE)
+_BOUNDARY_LENGTH = 70
 _PART_HEADERS = 8192
 """Largest number of bytes of the headers of a part."""
 _WITH_IDENTIFIERS = 1 << 16
@@ -85,6 +86,8 @@ class DicomwebStore:
             before = session.received
             with errors_in_fixed_words(session):
                 found = client.search_for_instances(limit=PAGE, offset=offset, fields=fields, search_filters=filters)
+            if session.received == before and not session.states_end:
+                raise CutShortError  # not the end of the list
             bounds.add_bytes(session.received - before)
             return _entries(found)
 
@@ -120,21 +123,30 @@ class DicomwebStore:
             if answer.status_code == 401:  # a token may expire in the middle of a run: then the run has to end
                 raise RemoteError(self._where, "it refuses the credentials (status 401)", passing=True, status=401)
             answer.raise_for_status()
-            data = self._object(answer.headers.get("Content-Type", ""), bytes(answer.content))
-        if instance.encode() not in data[:_WITH_IDENTIFIERS]:
+            content = bytes(answer.content)
+            data = self._object(answer.headers.get("Content-Type", ""), content, complete=session.states_end)
+        if not re.search(rf"(?<![0-9.]){re.escape(instance)}(?![0-9.])".encode(), data[:_WITH_IDENTIFIERS]):
             raise RemoteError(self._where, "the server sends another object than the one asked for")
         for start in range(0, len(data), PIECE):
             yield data[start : start + PIECE]
 
-    def _object(self, kind: str, body: bytes) -> bytes:
-        """The object in an answer; CutShortError unless its end is there."""
-        name = kind.partition(";")[0].strip().lower()
+    def _object(self, kind: str, body: bytes, *, complete: bool) -> bytes:
+        """The object in an answer; CutShortError unless its end is there.
+
+        complete: whether the answer states its own end.
+        """
+        header = Message()
+        header["Content-Type"] = kind
+        name, boundary = header.get_content_type(), header.get_param("boundary")
         if name == "application/dicom":
+            if not complete:
+                raise RemoteError(self._where, "an object alone without its length, so that half of it may be missing")
             return body
-        boundary = _BOUNDARY.search(kind)
-        if name != "multipart/related" or boundary is None:
+        if name != "multipart/related":
             raise RemoteError(self._where, f"an answer of type {name!r:.40}, expected 'multipart/related'")
-        parts = _parts(body, boundary[1].strip().encode())
+        if not isinstance(boundary, str) or not 0 < len(boundary) <= _BOUNDARY_LENGTH:
+            raise RemoteError(self._where, "an answer of several parts that does not state what stands between them")
+        parts = _parts(body, boundary.encode())
         if len(parts) != 1:
             raise RemoteError(self._where, f"an answer with {len(parts)} objects, expected one")
         return parts[0]

@@ -116,6 +116,8 @@ def _post(session: DicomwebSession, where: RemotePath, objects: Mapping[str, byt
             answer = parse_json(response.content)
         except ValueError:
             answer = None
+        if isinstance(answer, list) and len(answer) == 1:  # as in answers to a search
+            answer = answer[0]
         if not isinstance(answer, dict):
             if not is_refusal:
                 raise TransferError("its answer is not that of a DICOMweb server (DICOM JSON)", passing=False)

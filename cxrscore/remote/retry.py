@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import email.utils
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from cxrscore.errors import CxrscoreError, RemoteError, RemoteMissingError
@@ -16,6 +18,8 @@ TRIES = 6
 FIRST_PAUSE = 0.25
 """Seconds of the first pause; each further one is twice as long, and all vary by half, so that many processes do not
 retry at the same time."""
+LONGEST_PAUSE = 60.0
+"""Most seconds of a pause that a server asks for (HTTP header Retry-After)."""
 
 _STATUS = re.compile(r"status code:? (\d{3})")
 _DENIED = ("PermissionDeniedError", "UnauthenticatedError")
@@ -25,11 +29,14 @@ T = TypeVar("T")
 
 
 class TransferError(Exception):
-    """A failed request, with its reason in fixed words. Raised and caught inside this package."""
+    """A failed request, with its reason in fixed words, and the headers of the answer, if any. Raised and caught inside
+    this package."""
 
-    def __init__(self, reason: str, *, passing: bool, status: int | None = None) -> None:
+    def __init__(
+        self, reason: str, *, passing: bool, status: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.passing, self.status = reason, passing, status
+        self.reason, self.passing, self.status, self.headers = reason, passing, status, headers
 
 
 class CutShortError(Exception):
@@ -47,7 +54,8 @@ def with_retries(where: RemotePath, attempt: Callable[[], T], seconds: float = f
         except Exception as error:  # noqa: BLE001 - each file system has its own exceptions
             (reason, passing), status = classify_error(error), status_of(error)
             missing = isinstance(error, FileNotFoundError) or (isinstance(error, TransferError) and status == 404)
-        pause = FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5)
+            asked = _asked_pause(error)
+        pause = max(FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5), asked)
         if not passing or number == TRIES or time.monotonic() + pause > end:
             break
         time.sleep(pause)
@@ -78,6 +86,22 @@ def classify_error(error: Exception) -> tuple[str, bool]:
     if isinstance(error, TimeoutError):
         return "no answer in time", True
     return f"the transfer failed ({type(error).__name__})", not isinstance(error, _LASTING)
+
+
+def _asked_pause(error: Exception) -> float:
+    """Seconds of a pause that the server asks for (Retry-After: seconds, or a date), at most LONGEST_PAUSE; else 0."""
+    headers = getattr(error, "headers", None)
+    text = str(headers.get("Retry-After") or "").strip() if isinstance(headers, Mapping) else ""
+    if text.isdecimal() and len(text) < 10:
+        seconds = float(text)
+    else:
+        try:
+            when = email.utils.parsedate_to_datetime(text[:40])
+            when = when.replace(tzinfo=when.tzinfo or datetime.UTC)
+            seconds = (when - datetime.datetime.now(datetime.UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
+    return min(max(seconds, 0.0), LONGEST_PAUSE)
 
 
 def status_of(error: Exception) -> int | None:

@@ -35,7 +35,8 @@ class RemotePath:
     url: str
 
     def __post_init__(self) -> None:
-        if not is_url(self.url) or "::" in self.url:
+        # "::" chains file systems of fsspec; a DICOMweb service has none, and may have a host such as [::1].
+        if not is_url(self.url) or ("::" in self.url and not self.dicomweb):
             raise InputError(
                 "this is not a plain URL; expected one without ::, such as s3://bucket/films"
             )  # it may hold a password

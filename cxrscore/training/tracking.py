@@ -52,6 +52,8 @@ _NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_\-. ]")
 _STATUS = re.compile(r"\berror code (\d{3})\b|\btoo many (\d{3}) error responses")
 _ERROR_CODE = re.compile(r"[A-Z_]{1,60}")
 _ON_DISK = ("", "file")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""Schemes of the databases in which MLflow keeps runs, before any "+driver"."""
 
 
 class Point(NamedTuple):
@@ -240,7 +242,14 @@ def _store_uri(given: str, films: Path) -> str:
         folder = place.expanduser().resolve()
         _check_folder(folder, films.resolve())
         return folder.as_uri()
-    if place.scheme not in ("http", "https") and importlib.util.find_spec("sqlalchemy") is None:
+    if place.scheme in ("http", "https"):
+        return given
+    if place.scheme.partition("+")[0] not in _DATABASES:
+        raise InputError(
+            f"MLflow has no tracking store {place.scheme}://, expected a folder, the URL of a tracking server (http, "
+            f"https), or a database ({', '.join(_DATABASES)})"
+        )
+    if importlib.util.find_spec("sqlalchemy") is None:
         raise InputError(
             f"an MLflow store {place.scheme}:// needs the whole of MLflow: pip install mlflow. Or give "
             "a folder, or the URL of a tracking server"

@@ -141,6 +141,14 @@ def test_a_refused_object_is_told_with_its_film_and_the_others_are_stored(archiv
     assert len(archive.requests) == 1
 
 
+def test_an_answer_in_a_list_as_to_a_search_is_read(archive):
+    def in_list(uids):
+        status, body, headers = stored(uids)
+        return status, b"[" + body + b"]", headers
+
+    assert send(archive, in_list).stored == {"stored": 3}
+
+
 def test_a_warning_is_counted(archive):
     answer = {"00081199": items(["1.2.1", "1.2.2"], **{"00081196": 0xB000})}
     answer["00081199"]["Value"] += items(["1.2.3"], **{"00081196": 7})["Value"]

@@ -95,6 +95,13 @@ def test_joined_files_are_as_those_of_one_run(tmp_path, block):
     assert read_file_provenance(tmp_path / "all.h5").fingerprint == result.run
 
 
+def test_one_file_is_joined_to_itself(tmp_path):
+    made(tmp_path / "a.h5", PATHS)
+    assert joined(tmp_path, "a.h5").films == 12
+    whole, found = contents(tmp_path / "a.h5"), contents(tmp_path / "all.h5")
+    assert {name for name in whole if whole[name] != found[name]} <= {"@provenance", "@inputs", "@fingerprint"}
+
+
 def test_a_film_in_two_files_is_named_or_the_last_one_is_kept(tmp_path, block):
     made(tmp_path / "new.h5", PATHS[3:6], "new", created="2026-02-01T00:00:00+00:00")
     made(tmp_path / "old.h5", PATHS[:4])
@@ -145,8 +152,10 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
         joined(tmp_path, "a.h5", "b.h5", virtual=True)
     with pytest.raises(InputError, match="keep is 'first', expected one of error, last"):
         joined(tmp_path, "a.h5", "b.h5", keep="first")
-    with pytest.raises(InputError, match="a complete scores file, not a partial one"):
-        joined(tmp_path, "a.h5")
+    (tmp_path / "e.h5").write_bytes(b"no scores")
+    for other, message in (("none.h5", r"no file .*none\.h5"), ("e.h5", r"e\.h5 is not a readable HDF5 file")):
+        with pytest.raises(InputError, match=message):
+            joined(tmp_path, "a.h5", other)
     made(tmp_path / "c.h5", PATHS[4:6])
     merge_scores(MergeOptions(partial_files=[tmp_path / "a.h5", tmp_path / "c.h5"], output=tmp_path / "two.h5"))
     made(tmp_path / "d.h5", PATHS[6:8])

@@ -393,3 +393,155 @@ def test_a_multipart_body_without_its_end_is_cut_short(body):
 def test_a_multipart_body_by_hand():
     body = b"preamble\r\n--b\r\nX: y\r\n\r\none\r\n\r\n--c\r\n--b \r\n\r\n\r\n--b--\r\nrest"
     assert dicomweb_store._parts(body, b"b") == [b"one\r\n\r\n--c", b""]
+
+
+def answer_raw(server, monkeypatch, *answers):
+    """Sends these bytes, the last of them from then on, and closes the connection."""
+    left = [answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) for answer in answers]
+
+    def send(handler):
+        handler.close_connection = True
+        server.asked["raw"] += 1
+        handler.wfile.write(left.pop(0) if len(left) > 1 else left[0])
+
+    monkeypatch.setattr(server.RequestHandlerClass, "do_GET", send)
+
+
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+PAGE = (
+    b'[{"0020000D": {"Value": ["1.2"]}, "0020000E": {"Value": ["1.2.1"]}, "00080018": {"Value": ["1.2.3"]}, '
+    b'"00080060": {"Value": ["DX"]}, "00080016": {"Value": ["1.2.840.10008.5.1.4.1.1.1"]}}]'
+)
+
+
+@pytest.mark.parametrize("length", [f"Content-Length: {len(PAGE)}\r\n", ""], ids=["with length", "without length"])
+@pytest.mark.parametrize("bytes_left", [0, 10, 30, 60], ids=lambda left: f"{left} bytes")
+def test_a_connection_that_ends_is_never_the_end_of_the_list(server, monkeypatch, length, bytes_left):
+    headers = f"HTTP/1.1 200 OK\r\n{length}Content-Type: application/dicom+json\r\n\r\n".encode()
+    cut = [headers[: len(headers) - bytes_left], headers + PAGE[:bytes_left]]
+    answer_raw(server, monkeypatch, *cut, headers + PAGE, *cut, EMPTY)
+    assert listed(server.dicomweb) == ([FILM], [])
+    assert server.asked["raw"] == 6
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"[" * 100_000, "its answer is not valid"),
+        (b"[" + b"9" * 10_000 + b"]", "its answer is not valid"),
+        (b"\xef\xbb\xbf[]", "not JSON"),
+    ],
+    ids=["deep", "large number", "byte order mark"],
+)
+def test_json_that_cannot_be_read_is_told_at_once(server, monkeypatch, body, message):
+    answer_raw(server, monkeypatch, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    with pytest.raises(RemoteError, match=message):
+        listed(server.dicomweb)
+    assert server.asked["raw"] == 1
+
+
+@pytest.mark.parametrize(
+    "target", ["file:///etc/passwd", "ftp://host/", "http://127.0.0.1:99999/", "http://[::1", "\xff\xfe\xff"]
+)
+def test_a_redirect_that_leads_to_no_server_is_told_at_once(server, monkeypatch, target):
+    answer = f"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: {target}\r\n\r\n"
+    answer_raw(server, monkeypatch, answer.encode("latin-1"))
+    with pytest.raises(RemoteError, match="the URL that it redirects to is not valid"):
+        listed(server.dicomweb)
+    assert server.asked["raw"] == 1
+
+
+def answer_with(server, monkeypatch, kind, body, *, length=True):
+    stated = f"Content-Length: {len(body)}\r\n" * length
+    answer_raw(server, monkeypatch, f"HTTP/1.1 200 OK\r\n{stated}Content-Type: {kind}\r\n\r\n".encode() + body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "boundary"),
+    [
+        ("Multipart/Related; BOUNDARY=x", b"x"),
+        ('multipart/related; boundary="a;b c"; type="application/dicom"', b"a;b c"),
+        ('multipart/related; type="application/dicom; boundary=y"; boundary=x', b"x"),
+        ('multipart/related; boundary="a\\"b"', b'a"b'),
+    ],
+)
+def test_the_boundary_is_read_as_mime_says(server, monkeypatch, kind, boundary):
+    body = b"--%b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n--%b--\r\n" % (boundary, DATA, boundary)
+    answer_with(server, monkeypatch, kind, body)
+    assert read_remote(film(server), LIMIT) == DATA
+
+
+@pytest.mark.parametrize("kind", ["multipart/related", f"multipart/related; boundary={'b' * 71}"])
+def test_a_boundary_that_is_none_is_told(server, monkeypatch, kind):
+    answer_with(server, monkeypatch, kind, b"--b")
+    with pytest.raises(RemoteError, match="does not state what stands between them"):
+        read_remote(film(server), LIMIT)
+
+
+def test_an_object_alone_is_taken_with_its_length_only(server, monkeypatch):
+    answer_with(server, monkeypatch, "application/dicom", DATA)
+    assert read_remote(film(server), LIMIT) == DATA
+    answer_with(server, monkeypatch, "application/dicom", DATA, length=False)
+    with pytest.raises(RemoteError, match="half of it may be missing"):
+        read_remote(film(server), LIMIT)
+
+
+@pytest.mark.parametrize("uid", [f"{UID}4", f"{UID}.4", f"9{UID}", f"9.{UID}"])
+def test_an_object_whose_uid_contains_that_of_the_film_is_another(server, uid):
+    server.films[FILM] = dicom(SOPInstanceUID=uid)
+    with pytest.raises(RemoteError, match="another object than the one asked for"):
+        read_remote(film(server), LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"),
+    [
+        ("7", 7),
+        ("3600", 60),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 60),
+        ("Sat, 01 Jan 2000 00:00:00 GMT", 0),
+        ("-5", 0),
+        ("soon", 0),
+        ("9" * 400, 0),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_server_is_asked_again_after_the_pause_that_it_asks_for(server, monkeypatch, asked, pause):
+    pauses = []
+    monkeypatch.setattr(retry.time, "sleep", pauses.append)
+    busy = f"HTTP/1.1 429 Too Many\r\nRetry-After: {asked}\r\nContent-Length: 0\r\n\r\n".encode()
+    answer_raw(server, monkeypatch, busy, EMPTY)
+    assert listed(server.dicomweb) == ([], [])
+    assert pauses == [pytest.approx(pause, abs=0.01)]
+
+
+@pytest.mark.parametrize("login", ["", "me:can%40ary@"])
+def test_a_host_can_be_an_ipv6_address(login):
+    where = RemotePath(f"dicomweb+https://{login}[::1]:8443/dicom-web/?Modality=DX")
+    assert dicomweb_session.service_url(where) == "https://[::1]:8443/dicom-web"
+    assert str(where / FILM) == f"dicomweb+https://[::1]:8443/dicom-web/{FILM}"
+    assert dicomweb_session.credentials(where) == (basic("me", "can@ary") if login else "")
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("content", [None, "canary"])
+def test_certificates_of_the_environment_that_cannot_be_read_are_named(monkeypatch, tmp_path, name, content):
+    file = tmp_path / "canary.pem"
+    if content is not None:
+        file.write_text(content)
+    for other in dicomweb_session._CERTIFICATES:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, str(file))
+    with pytest.raises(InputError, match=f"{name} does not name a readable file") as caught:
+        listed("dicomweb+https://127.0.0.1:1/dicom-web")
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["gopher://u:canary@127.0.0.1:1", "http://u:canary@[bad"])
+def test_a_proxy_that_is_none_is_told(monkeypatch, proxy):
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(RemoteError, match="the URL, or that of a proxy in the environment, is not valid") as caught:
+        listed("dicomweb+http://host.invalid/dicom-web")
+    assert "canary" not in str(caught.value)

@@ -33,6 +33,12 @@ def test_keywords_tags_and_attributes_of_sequences_are_conditions():
     ("query", "message"),
     [
         ("StudyDat=2026", "'StudyDat' in the query is no DICOM keyword: expected one such as StudyDate"),
+        ("StudyDate=2026-01-10", "value of StudyDate in the query is not a date or range of dates, expected"),
+        ("StudyDate=20260231", "not a date"),
+        ("StudyDate=20260131-20260101", "not a date"),
+        ("StudyDate=-", "not a date"),
+        ("00100030=canary", "value of 00100030 in the query is not a date"),
+        ("RequestAttributesSequence.StudyDate=x", "not a date"),
         ("studydate=2026", "did you mean StudyDate"),
         ("limit=3", "limit cannot be in the query"),
         ("includefield=all", "includefield cannot be"),
@@ -50,6 +56,11 @@ def test_a_query_that_cannot_be_is_an_error_that_repeats_no_value(query, message
     with pytest.raises(InputError, match=message) as caught:
         search_filters(RemotePath(f"{HOST}?{query}"))
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["20240229", "20260101-", "-20260101", "20260101-20260101"])
+def test_dates_and_their_ranges_are_conditions(value):
+    assert search_filters(RemotePath(f"{HOST}?StudyDate={value}")) == {"StudyDate": value}
 
 
 def test_only_a_pacs_takes_conditions():

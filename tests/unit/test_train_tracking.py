@@ -133,6 +133,13 @@ def test_folders_that_are_no_store_are_refused(tmp_path):
         open_tracker(TrainOptions(films=films, mlflow=tmp_path))
 
 
+@pytest.mark.parametrize("uri", ["s3://bucket/runs", "ftp://host/runs", "databricks-uc://profile"])
+def test_a_scheme_without_a_store_is_named_with_those_that_have_one(uri):
+    with pytest.raises(InputError, match=r"no tracking store .*://, expected a folder, .*sqlite, postgresql") as raised:
+        open_tracker(TrainOptions(mlflow=uri))
+    assert "pip install" not in str(raised.value)
+
+
 def test_an_absent_package_is_named_with_the_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow.tracking", None)
     with pytest.raises(InputError, match=r'not installed. Install it with: pip install "cxrscore\[mlflow\]"'):

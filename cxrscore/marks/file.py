@@ -513,7 +513,7 @@ def _check_header(path: Path, create: bool) -> None:
         with open_regular(path) as file:
             size, head = os.fstat(file.fileno()).st_size, file.read(_HEADER)
     except FileNotFoundError:
-        raise InputError(f"there is no marks file at {path}") from None
+        raise InputError(f"there is no marks file at {path}; `cxrscore view` makes it with the first mark") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if size > MAX_BYTES:

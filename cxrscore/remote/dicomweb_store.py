@@ -20,6 +20,8 @@ from cxrscore.remote.url import RemotePath
 
 PAGE = 1000
 """Number of objects of a page that is asked for."""
+STEPS_BACK = 20
+"""Largest number of pages that are asked for again because objects before them are gone."""
 PAGE_BYTES = 64 << 20
 """Largest page in bytes."""
 LARGEST = 257 << 20
@@ -59,19 +61,36 @@ class DicomwebStore:
 
         client_class, filters = optional_library("dicomweb_client").DICOMwebClient, search_filters(self._where)
         known: set[str] = set()
+        overlaps = False
         with open_session(self._where, max_bytes=PAGE_BYTES, seconds=PAGE_SECONDS) as session:
             client = client_class(self._url, session=session)
             client.set_http_retry_params(retry=False)
-            offset = 0
+            offset = steps_back = 0
             while page := self._page(client, session, filters, offset, bounds):
                 bounds.add_names(len(page))
+                if known and page[0].path not in known and overlaps:
+                    steps_back = self._step_back(steps_back)
+                    offset = max(offset - PAGE, 0)
+                    continue
                 new = [entry for entry in page if entry.path not in known]
                 known.update(entry.path for entry in new)
                 yield from self._valid(new, unreadable)
                 if not new:
                     self._check_repetition(len(page), more=session.more_results)
                     return
-                offset += len(page)
+                overlaps = len(page) > 1  # the next page then begins with an object that is known
+                offset += len(page) - overlaps
+
+    def _step_back(self, steps: int) -> int:
+        """Number of steps back in the list, after a page that does not go on where the last one ended: objects before
+        it are gone from the PACS, and others took their places. RemoteError after too many."""
+        if steps >= STEPS_BACK:
+            raise RemoteError(
+                self._where,
+                "its list changes while it is read, so some films would be missing: run the command again, or narrow "
+                "the query",
+            )
+        return steps + 1
 
     def _page(
         self, client: Any, session: Any, filters: Mapping[str, str], offset: int, bounds: ListingBounds

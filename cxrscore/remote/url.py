@@ -127,7 +127,11 @@ def _redacted(url: str) -> str:
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     name, *query = re.split("[?#]", host, maxsplit=1)
+    login, _, server = name.rpartition("@")
+    port = server.rpartition("]")[2].partition(":")[2]
+    # An @ that follows, or a port that is none, may be of a password with an unescaped "/", "?" or "#".
+    if (port and not port.isdecimal()) or ("@" in rest[len(name) :] and (login or query)):
+        return f"{scheme}://..."
     if query:
-        # If an @ follows, the password may have begun before it, unescaped.
-        return f"{scheme}://{'...' if '@' in host else name}"
-    return f"{scheme}://{name.rpartition('@')[2]}{slash}{re.split('[?#]', path, maxsplit=1)[0]}"
+        return f"{scheme}://{server}"
+    return f"{scheme}://{server}{slash}{re.split('[?#]', path, maxsplit=1)[0]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ WAITING_TO_DECODE = 24
 KEPT_BYTES = 48 << 20
 """Bytes of the films that are kept after they were decoded."""
 KEPT_THUMBNAILS = 2000
+LOOKED_FOR = 5
+"""Films that are looked for, to say that --films is another folder."""
 _HASHED = re.compile(r"[0-9a-f]{64}|row \d+")
 
 
@@ -124,6 +127,20 @@ class FilmFiles:
     def are_named(self) -> bool:
         """Whether it is known where the films are."""
         return self._films is not None
+
+    @functools.cached_property
+    def fault(self) -> str:
+        """Why no film will be found, if the folder has none of the first films with scores; else ""."""
+        first = np.flatnonzero(self._scores.status == Status.OK)[:LOOKED_FOR].tolist()
+        paths = [path for path in (self._scores.path[row] for row in first) if is_plain_relative_path(path)]
+        if not isinstance(self._films, Path) or self._is_archive or not paths or _HASHED.fullmatch(paths[0]):
+            return ""
+        if any(is_reached(self._films / path) for path in paths):
+            return ""
+        return (
+            f"None of the first {len(paths)} films with scores is in the folder of --films. Expected the folder that "
+            "was scored: the path of a film in this list begins there."
+        )
 
     def location(self, row: int) -> PathOrUrl:
         """Where the film of a row is. NoFilmError if that is not known."""
@@ -224,6 +241,11 @@ def check_films(films: PathOrUrl) -> None:
     """InputError unless films are a folder, an archive or a URL."""
     if not isinstance(films, RemotePath) and not films.exists():
         raise InputError(f"there is no folder or archive {films}; expected the folder that was scored")
+
+
+def is_reached(path: Path) -> bool:
+    """Whether there is a file at a path, or in an archive on the way to it."""
+    return any(one.is_file() for one in (path, *path.parents))
 
 
 def _pixels(found: LoadedFilm) -> Pixels:

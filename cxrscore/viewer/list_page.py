@@ -85,6 +85,7 @@ class ListPage:
         done = viewer.marking.marked(reading)
         response = viewer.render(
             "list.html.j2",
+            films_fault=viewer.films.fault,
             state=state,
             findings=viewer.scores.findings,
             choices={**self._choices_for(reading), **self._marks_choices(reading)},

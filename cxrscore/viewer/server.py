@@ -154,7 +154,7 @@ def open_viewer(options: ViewOptions) -> Iterator[Viewer]:
         queues = ReadingQueues(marking, sources, options.queue)
         start_in_background(first.map_scale)
         yield Viewer(
-            names=[_file_name(location) for location in options.scores],
+            names=file_names(options.scores),
             files=files,
             index=FilmIndex(files),
             films=films,
@@ -189,8 +189,13 @@ def _marking(options: ViewOptions, scores: ScoresByRow) -> Marking:
     return Marking(scores, log, reader=options.reader or "", blinded=options.blinded)
 
 
-def _file_name(given: Location) -> str:
-    return str(given).rstrip("/").rpartition("/")[2]
+def file_names(given: Sequence[Location]) -> list[str]:
+    """The names of files; of those with the same name with the folder, or the number where that is the same, too."""
+    names = [str(one).rstrip("/").rpartition("/")[2] for one in given]
+    longer = [f"{one.absolute().parent.name}/{one.name}" if isinstance(one, Path) else "" for one in given]
+    found = [name if names.count(name) == 1 else more for name, more in zip(names, longer, strict=True)]
+    unclear = [not name or found.count(name) > 1 for name in found]
+    return [f"{names[n]} ({n + 1})" if unclear[n] else name for n, name in enumerate(found)]
 
 
 def check_host(options: ViewOptions) -> None:

@@ -241,11 +241,11 @@
       }
     }
 
-    async showMap(finding) {
+    async showMap(finding, chosen = finding) {
       const request = ++this.request;
       this.layer = null;
       one("#scale").hidden = true;
-      remember("map", finding);
+      remember("map", chosen);
       if (!finding) {
         one("#map-words").textContent = "";
         this.draw();
@@ -331,7 +331,13 @@
       const [a, b] = [...pointers.values()];
       return Math.hypot(a[0] - b[0], a[1] - b[1]);
     };
+    const middle = () => {
+      const [a, b] = [...pointers.values()];
+      const edge = canvas.getBoundingClientRect();
+      return [(a[0] + b[0]) / 2 - edge.left, (a[1] + b[1]) / 2 - edge.top];
+    };
     canvas.addEventListener("pointerdown", (event) => {
+      if (event.button === 2) return; // the menu of the browser, after which it may tell of no release
       canvas.setPointerCapture(event.pointerId);
       pointers.set(event.pointerId, [event.clientX, event.clientY]);
       event.preventDefault();
@@ -347,7 +353,7 @@
       pointers.set(event.pointerId, [event.clientX, event.clientY]);
       if (pointers.size === 2) {
         film.pan(x / 2, y / 2);
-        if (before) film.zoomBy(apart() / before);
+        if (before) film.zoomBy(apart() / before, middle());
       } else if (tool) tool.move(film.placeOn(event.offsetX, event.offsetY));
       else if (mode === "pan" || event.shiftKey || event.buttons === 4) film.pan(x, y);
       else film.window(film.level + y / canvas.clientHeight, film.span + x / canvas.clientWidth);
@@ -413,7 +419,7 @@
       const option = [...map.options].find((each) => each.value === String(number) && !each.disabled);
       if (!option) {
         map.value = "0";
-        shown.showMap(0);
+        shown.showMap(0, number); // the next film may have one
         one("#map-words").textContent = `The file has no map of finding ${number} on this film.`;
         return;
       }

@@ -1,6 +1,7 @@
 """A DICOMweb server that fails: what is asked, with which credentials, how much is received, and what is told."""
 
 import base64
+import json
 import shutil
 import ssl
 import subprocess
@@ -122,6 +123,38 @@ def test_a_server_that_repeats_its_first_page_is_an_error_because_films_would_be
 def test_an_object_without_valid_uids_is_told_and_not_asked_for(server, uid):
     server.stated[FILM] = {"00080018": uid}
     assert listed(server.dicomweb) == ([], ["an object in the PACS whose UIDs are not valid"])
+
+
+@pytest.mark.parametrize("deleted", [1, 2, 3])
+def test_objects_that_are_deleted_while_the_list_is_read_hide_no_others(server, monkeypatch, deleted):
+    monkeypatch.setattr(dicomweb_store, "PAGE", 4)
+    films = [f"1.2/1.2.1/1.2.3.{number:02}" for number in range(15)]
+    server.films = dict.fromkeys(films, b"")
+    answer = server.RequestHandlerClass._search
+
+    def search(handler, query):
+        answer(handler, query)
+        if len(server.queries) in (1, 3):  # after the answer, before the next one
+            for film in sorted(server.films)[:deleted]:
+                del server.films[film]
+
+    monkeypatch.setattr(server.RequestHandlerClass, "_search", search)
+    assert set(listed(server.dicomweb)[0]) >= set(server.films)
+    assert len(server.queries) < 12
+
+
+def test_a_list_without_order_is_an_error_because_films_would_be_missing(server, monkeypatch):
+    monkeypatch.setattr(dicomweb_store, "PAGE", 4)
+    numbers = iter(range(1000))
+
+    def search(handler, query):
+        server.films = {f"1.2/1.2.1/1.2.3.{next(numbers)}": b"" for _ in range(20)}
+        found = [handler._stated(key) for key in server.films][:4]
+        handler.reply(200, json.dumps(found).encode(), {})
+
+    monkeypatch.setattr(server.RequestHandlerClass, "_search", search)
+    with pytest.raises(RemoteError, match="its list changes while it is read"):
+        listed(server.dicomweb)
 
 
 CREDENTIALS = {

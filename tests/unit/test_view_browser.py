@@ -173,3 +173,33 @@ def test_the_basics_work_without_javascript(chromium: Any, address: str, made: M
     picture = page.wait_for_selector("noscript img, .stage img")
     assert picture.get_attribute("src") == f"/film/{made.there[0]}/picture"
     context.close()
+
+
+def test_wheel_and_fingers_keep_the_place_below_them(chromium: Any, address: str, made: MadeView) -> None:
+    tab = Tab(chromium, address, has_touch=True)
+    page = tab.page
+    page.add_init_script("document.addEventListener('film', (event) => { window.shown = event.detail; });")
+    page.goto(f"{address.partition('/?')[0]}/film/{made.there[0]}")
+    page.wait_for_selector("#canvas:not([hidden])")
+    box = page.locator("#canvas").bounding_box()
+    x, y = box["width"] * 0.3, box["height"] * 0.6
+    below = f"() => {{ shown.drawNow(); return [shown.placeOn({x}, {y}), shown.zoom]; }}"
+    before, _ = page.evaluate(below)
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("() => shown.zoom > 1.5")
+    after, zoom = page.evaluate(below)
+    assert after == pytest.approx(before, abs=0.01)
+    touch = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80), ("touchEnd", None)):
+        at = [box["x"] + x, box["y"] + y]
+        fingers = [{"x": at[0] + side * apart, "y": at[1], "id": side + 1} for side in (-1, 1)] if apart else []
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    page.wait_for_function(f"() => shown.zoom > {zoom} * 1.5")
+    after, _ = page.evaluate(below)
+    assert after == pytest.approx(before, abs=0.1)
+    page.mouse.down(button="right")
+    page.mouse.move(box["x"] + x + 50, box["y"] + y + 50)
+    assert page.inner_text("#window") == "level 50 %, width 100 %"
+    tab.context.close()
+    assert tab.faults == []

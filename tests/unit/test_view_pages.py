@@ -21,6 +21,7 @@ pytest.importorskip("httpx2")
 from starlette.testclient import TestClient
 
 from cxrscore.errors import InputError
+from cxrscore.remote import parse_location
 from cxrscore.scorefile import open_scores
 from cxrscore.scorefile.by_row import open_by_row
 from cxrscore.viewer import film_files
@@ -28,7 +29,7 @@ from cxrscore.viewer.app import create_app
 from cxrscore.viewer.film_files import BusyError, FilmFiles, NewestFirst, NoFilmError, eight_bits, encoded
 from cxrscore.viewer.heat_maps import HeatMapSource, map_rectangle
 from cxrscore.viewer.security import Access
-from cxrscore.viewer.server import ViewOptions, open_viewer
+from cxrscore.viewer.server import ViewOptions, file_names, open_viewer
 from cxrscore.viewer.viewer import Viewer
 
 HOST = "127.0.0.1:8123"
@@ -233,6 +234,21 @@ def test_films_that_cannot_be_found_say_what_to_do(client: TestClient, bare: Tes
     assert "so only the thumbnail of the scores file is shown" in page
     assert 'src="/film/2/picture"' in page
     assert bare.get("/film/2/picture").status_code == 200
+
+
+def test_another_folder_than_the_scored_one_is_told_on_the_list(made: MadeView, tmp_path: Path, client) -> None:
+    (tmp_path / "films").mkdir()
+    for folder in (tmp_path / "films", made.films / "ward 1"):
+        with open_viewer(ViewOptions(scores=[made.scores], films=folder)) as found:
+            assert "None of the first 5 films with scores is in the folder of --films." in browser(found).get("/").text
+    assert "in the folder of --films" not in client.get("/").text
+
+
+def test_files_of_the_same_name_can_be_told_apart() -> None:
+    assert file_names([Path("a/out.h5"), Path("b/out.h5"), Path("b/new.h5")]) == ["a/out.h5", "b/out.h5", "new.h5"]
+    assert file_names([Path("x/a/out.h5"), Path("y/a/out.h5")]) == ["out.h5 (1)", "out.h5 (2)"]
+    remote = parse_location("https://server.example/a/out.h5")
+    assert file_names([remote, Path("b/out.h5")]) == ["out.h5 (1)", "b/out.h5"]
 
 
 def test_a_search_goes_by_post_and_leaves_no_text_in_the_address(client: TestClient) -> None:

@@ -90,6 +90,18 @@ def test_the_list_counts_sorts_and_pages(client: TestClient, made: MadeView) -> 
     assert [int(row) for row in re.findall(r'<tr id="film-(\d+)">', last)] == best[50:].tolist()
 
 
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [("1", ["2 Next", "6 Last"]), ("2", ["1 Previous", "3 Next", "6 Last"]), ("6", ["1 First", "5 Previous"])],
+)
+def test_the_first_and_the_last_page_are_one_step_away(
+    page: str, expected: list[str], client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxrscore.viewer.list_page.ROWS", 10)
+    links = re.findall(r'<a (?:rel="\w+" )?href="/\?(?:page=)?(\d*)">(\w+) page</a>', client.get(f"/?page={page}").text)
+    assert [f"{number or 1} {word}" for number, word in links] == expected
+
+
 def test_names_are_text_wherever_they_stand(client: TestClient, made: MadeView) -> None:
     pages = [client.get("/").text, client.get("/?page=2").text]
     pages += [client.get(f"/film/{row}").text for row in range(0, 60, 1) if "ward" in made.paths[row]][:12]

@@ -50,7 +50,8 @@ FORMATS = ("csv", "json", "parquet", "dicom", "dicom-sr", "fhir", "onnx")
     "--format",
     "kind",
     type=click.Choice(FORMATS),
-    help="Output format. dicom-sr is dicom with --objects sr. [default: from the suffix; with --stow dicom]",
+    help="Output format. dicom-sr is dicom with --objects sr. [default: from the suffix; with --stow or --objects "
+    "dicom]",
 )
 @click.option(
     "--layout",

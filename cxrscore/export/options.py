@@ -120,7 +120,7 @@ class ExportOptions:
         suffix = "" if self.output is None else self.output.suffix.lower()
         if suffix in SUFFIXES:
             return SUFFIXES[suffix]
-        if self.stow is not None:
+        if self.stow is not None or self.objects:
             return "dicom"
         raise InputError(
             f"the suffix of {self.place().name} names no format; expected {', '.join(SUFFIXES)}, or --to with one of "

@@ -145,7 +145,7 @@ def run(home, *words, **changed):
 
 def test_a_dry_run_counts_by_modality_and_view(server, home):
     before = set(home.rglob("*"))
-    done = run(home, "score", server.dicomweb, "--dry-run", "-m", "missing", "--json", "--query", "StudyDate=2026-")
+    done = run(home, "score", server.dicomweb, "--dry-run", "-m", "missing", "--json", "--query", "StudyDate=20260101-")
     assert done.returncode == 0, done.stderr
     assert done.stderr == "2 other files: 1 DICOM CT object, 1 DICOM SR object (not opened)\n"
     counts = [(one["modality"], one["view"], one["films"]) for one in json.loads(done.stdout)["counts"]]

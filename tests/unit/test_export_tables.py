@@ -272,3 +272,9 @@ def test_options_that_do_not_fit_are_told(name, options, words):
 def test_the_suffix_names_the_format(name, kind):
     assert ExportOptions(output=Path(name)).chosen_kind() == kind
     assert ExportOptions(output=Path(name), kind="json").chosen_kind() == "json"
+
+
+def test_objects_of_dicom_need_no_format():
+    assert ExportOptions(output=Path("objects"), objects=("sr",), films=Path("films")).chosen_kind() == "dicom"
+    with pytest.raises(InputError, match="--objects has no meaning for the format csv"):
+        ExportOptions(output=Path("out.csv"), objects=("sr",)).chosen_kind()

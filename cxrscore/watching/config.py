@@ -25,7 +25,6 @@ from cxrscore.export.options import SUFFIXES
 from cxrscore.io.regular import read_regular
 from cxrscore.io.strict_json import schema
 from cxrscore.remote import PathOrUrl, RemotePath, is_url, parse_location
-from cxrscore.remote.dicomweb_query import search_filters
 from cxrscore.scoring import ScoreOptions
 
 LARGEST = 64 << 10
@@ -48,8 +47,6 @@ _ALIASES = {
     "report": {"finding": "findings"},
 }
 """Names of options on the command line that differ from those in Python."""
-_DAYS = re.compile(r"\d{8}(-(\d{8})?)?|-\d{8}")
-"""Days and ranges of days as DICOM writes them in a query."""
 _DATE = re.compile(r"(?<![^?&])(\w*Date)=(today|yesterday|last(?:\+|%20| )(\d{1,4})(?:\+|%20| )days?)(?=&|$)")
 
 
@@ -183,22 +180,11 @@ def read_config(path: Path) -> WatchConfig:
     )
     _check_outputs(path, config)
     try:
-        options = config.score_options(config.output / "scores.h5", datetime.date.today())
+        config.score_options(config.output / "scores.h5", datetime.date.today())
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    if isinstance(options.films, RemotePath) and options.films.dicomweb:
-        _check_days(path, options.films)
+        words = "; or one of today, yesterday, last+2+days" if "range of dates" in str(error) else ""
+        raise InputError(f"{path}: {error}{words}") from error
     return config
-
-
-def _check_days(path: Path, films: RemotePath) -> None:
-    """InputError for a date of the query that an archive would not understand, such as a word that is none of these."""
-    for key, value in search_filters(films).items():
-        if key.endswith("Date") and not _DAYS.fullmatch(value):
-            raise InputError(
-                f"{path}: {key} in the query of films is no date, expected today, yesterday, last+N+days with N of at "
-                "most 4 digits, 20260131, or 20260101-20260131"
-            )
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -304,7 +290,9 @@ def _model(place: str, base: Path, name: str) -> str | Path:
 def _score_options(path: Path, base: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     known = _fields_of(ScoreOptions)
     allowed = {name: hint for name, hint in known.items() if name not in (*_OF_THE_WATCH, *_SEVERAL_PROCESSES)}
-    return _checked(path, "score", base, given, allowed)
+    found = _checked(path, "score", base, given, allowed)
+    # The films of a round are new: a label table that lies among the films need not have a row for any of them.
+    return {"no_labels": "labels" not in found, "allow_unmatched": True, **found}
 
 
 def _export(path: Path, base: Path, films: str, given: Mapping[str, Any], number: int) -> ExportTarget:

@@ -223,11 +223,28 @@ def test_with_patient_copies_the_patient_and_no_more(folder):
     [
         ("PatientBirthDate", "May 1948"),
         ("StudyTime", "noon"),
+        ("StudyDate", "2026.01.10"),
         ("PatientSex", "male, 78 years"),
-        ("PatientID", "x" * 65),
+        ("PatientSex", "X"),
+        ("AccessionNumber", "A" * 17),
+        ("AccessionNumber", ["A1", "A2"]),
     ],
 )
-def test_tags_that_break_the_rules_are_named_and_not_quoted(folder, name, value, capfd):
+def test_a_value_that_is_not_valid_is_left_empty(folder, name, value):
+    data = dicom(**{**SECRETS, **UIDS, name: value})
+    (folder / "films" / "a.dcm").write_bytes(data)
+    given = scores(sha256=(sha256_bytes(data), *scores().films.sha256[1:]))
+    result, (path,) = export(folder, given=given, with_patient=True)
+    report = pydicom.dcmread(path)
+    assert (result.failed, report[name].is_empty) == ((), True)
+    assert report.PatientID == SECRETS["PatientID"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PatientID", "x" * 65), ("IssuerOfPatientID", "x" * 65), ("PatientName", "A=B=C=D")],
+)
+def test_patients_that_break_the_rules_are_named_and_not_quoted(folder, name, value, capfd):
     data = dicom(**{**SECRETS, **UIDS, name: value})
     (folder / "films" / "a.dcm").write_bytes(data)
     given = scores(sha256=(sha256_bytes(data), *scores().films.sha256[1:]))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cxrscore.errors import InputError
 from cxrscore.export import ExportOptions, export_scores
 from cxrscore.export.dicom.objects import Algorithm, FilmScores
-from cxrscore.export.dicom.source import DicomSource, SourceError
+from cxrscore.export.dicom.source import DicomSource
 from cxrscore.export.fhir.bundle import LOCAL_SYSTEM, ScoredFilm, bundle_bytes, film_bundle
 from cxrscore.io import sha256_bytes
 
@@ -169,9 +169,11 @@ def test_with_patient_number_name_and_study_are_there():
 
 
 @pytest.mark.parametrize("day", ["May 1948", "20191340", "2019"])
-def test_a_date_that_is_none_is_named_and_not_quoted(day):
-    with pytest.raises(SourceError, match=r"^its StudyDate is not valid in DICOM$"):
-        film_bundle(replace(FILM, source=replace(SOURCE, patient={"StudyDate": day})), ALGORITHM)
+def test_a_date_that_is_none_is_left_out(day):
+    bundle = film_bundle(replace(FILM, source=replace(SOURCE, patient={"StudyDate": day, "PatientID": "7"})), ALGORITHM)
+    text = json.dumps(bundle)
+    assert ("effectiveDateTime" in text, "started" in text, day in text) == (False, False, False)
+    assert '"value": "7"' in text
 
 
 # --- identity

@@ -86,8 +86,16 @@ OF_ALL = {"json", "quiet", "verbose"}
         ({}, '[score]\nprecision = "fp99"', r"precision is 'fp99', expected one of: fp32, bf16, int8"),
         ({}, "[score]\nbatch-size = 3\nbatch_size = 4", "'batch_size', another name of one that it has already"),
         ({}, TWO_EXPORTS, "export 2 to csv writes the files of export 1 to csv, expected another folder than"),
-        ({"films": f"{PACS}StudyDate=tomorrow"}, "", "StudyDate in the query of films is no date, expected today"),
-        ({"films": f"{PACS}StudyDate=last+12345+days"}, "", "StudyDate in the query of films is no date"),
+        (
+            {"films": f"{PACS}StudyDate=tomorrow"},
+            "",
+            "StudyDate in the query is not a date .*or one of today, yesterday",
+        ),
+        (
+            {"films": f"{PACS}StudyDate=last+12345+days"},
+            "",
+            "StudyDate in the query is not a date .*or one of today, yesterday",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_key_and_what_was_expected(tmp_path, changed, text, message):
@@ -132,6 +140,17 @@ def test_paths_are_below_the_folder_of_the_file_and_options_have_the_names_of_th
     films = made_config(tmp_path, '[[export]]\nto = "dicom-sr"\noutput = "sr"').exports[0]
     assert export_options(films, Path("s.h5")).films == tmp_path / "films"
     assert export_options(films, Path("s.h5")).output == tmp_path / "sr" / "s"
+
+
+def test_a_label_table_among_the_films_does_not_keep_new_films_from_being_scored(tmp_path):
+    def options(text=""):
+        own = made_config(tmp_path, f"[score]\n{text}")
+        return own.score_options(own.output / "scores.h5", datetime.date.today())
+
+    assert options().no_labels
+    named = options('labels = "labels.csv"\n')
+    assert (named.labels, named.no_labels, named.allow_unmatched) == (tmp_path / "labels.csv", False, True)
+    assert not options("allow_unmatched = false\n").allow_unmatched
 
 
 @pytest.mark.parametrize("command", ["score", "export", "report"])

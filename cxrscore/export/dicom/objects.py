@@ -20,7 +20,7 @@ from typing import Any
 import cxrscore
 from cxrscore.contract import Floats
 from cxrscore.export.codes import LOCAL, FindingCode
-from cxrscore.export.dicom.source import DicomSource, SourceError, module, quiet, read_attributes
+from cxrscore.export.dicom.source import IDENTIFYING, DicomSource, SourceError, module, quiet, read_attributes
 from cxrscore.export.object_kinds import ObjectKind
 from cxrscore.images import Preprocessing
 
@@ -33,6 +33,7 @@ _PROCESSING = ("109102", "DCM", "Processing Equipment")
 _METHOD = re.compile("[A-Z0-9_]{1,16}")
 """Methods of compression that a film may name: one defined term."""
 _NAMESPACE = uuid.UUID("6d1a6a0e-0b7c-5d0f-9a53-2c7f1a4e8b90")
+_SEXES = ("M", "F", "O")
 _DATES = ("InstanceCreationDate", "ContentDate", "PresentationCreationDate", "DateOfSecondaryCapture")
 _TIMES = ("InstanceCreationTime", "ContentTime", "PresentationCreationTime", "TimeOfSecondaryCapture")
 
@@ -284,9 +285,13 @@ def _set_patient(dataset: Any, patient: Mapping[str, str]) -> None:
     for name, text in patient.items():
         tag = dictionary.tag_for_keyword(name)
         try:
-            dataset[tag] = elements.DataElement(tag, dictionary.dictionary_VR(tag), text, validation_mode=config.RAISE)
+            element = elements.DataElement(tag, dictionary.dictionary_VR(tag), text, validation_mode=config.RAISE)
         except ValueError:
-            raise SourceError(f"its {name} is not valid in DICOM") from None
+            if name in IDENTIFYING:
+                raise SourceError(f"its {name} is not valid in DICOM") from None
+            continue  # it stays empty
+        if name != "PatientSex" or text in _SEXES:
+            dataset[tag] = element
 
 
 def short(text: str) -> str:

@@ -23,6 +23,9 @@ PATIENT = (
 )
 """Attributes of the modules Patient and General Study of PS3.3, by which an archive files. They are copied, or none is:
 see ExportOptions.copies_patient."""
+IDENTIFYING = ("PatientName", "PatientID", "IssuerOfPatientID")
+"""Those by which an archive knows the patient: a film whose value is not valid cannot have an object. Other values that
+are not valid are left empty, as the standard allows."""
 _RAISED = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, StopIteration),
     *(TypeError, ValueError, struct.error),
@@ -68,6 +71,7 @@ def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
             uids = {name: str(found.get(name) or "") for name in _UIDS}
             patient = {name: found[name] for name in PATIENT if with_patient and found.get(name)}
             several = [name for name, element in patient.items() if element.VM > 1]
+            patient = {name: element for name, element in patient.items() if name in IDENTIFYING or name not in several}
             lossy = str(found.get("LossyImageCompression") or "") == "01"
             syntax = str(found.file_meta.get("TransferSyntaxUID") or "") if hasattr(found, "file_meta") else ""
             number = str(found.get("InstanceNumber") or "").strip()
@@ -77,8 +81,9 @@ def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
     for name, uid in uids.items():
         if not _UID.fullmatch(uid):
             raise SourceError(f"it has no usable {name}, by which an object refers to its film")
-    if several:  # which of the values is the patient's is not known
-        raise SourceError(f"its {several[0]} has several values, expected one")
+    unclear = [name for name in several if name in IDENTIFYING]
+    if unclear:  # which of the values is the patient's is not known
+        raise SourceError(f"its {unclear[0]} has several values, expected one")
     return DicomSource(
         study=uids["StudyInstanceUID"],
         series=uids["SeriesInstanceUID"],

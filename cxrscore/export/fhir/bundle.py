@@ -18,13 +18,14 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import cxrscore
 from cxrscore.export.codes import LOCAL, FindingCode, finding_code
 from cxrscore.export.dicom.objects import Algorithm, FilmScores
-from cxrscore.export.dicom.source import DicomSource, SourceError
+from cxrscore.export.dicom.source import DicomSource
 from cxrscore.io.strict_json import unicode_text
 
 NOTICE = "Research only, not for diagnosis."
@@ -72,19 +73,13 @@ def bundle_id(film: ScoredFilm, algorithm: Algorithm) -> str:
 
 
 def bundle_bytes(film: ScoredFilm, algorithm: Algorithm) -> bytes:
-    """The bundle as JSON in UTF-8; equal bytes for equal input.
-
-    Raises
-    ------
-    SourceError
-        If an attribute of the patient or the study cannot be written.
-    """
+    """The bundle as JSON in UTF-8; equal bytes for equal input."""
     text = json.dumps(film_bundle(film, algorithm), ensure_ascii=False, allow_nan=False, indent=1)
     return unicode_text(text).encode() + b"\n"
 
 
 def film_bundle(film: ScoredFilm, algorithm: Algorithm) -> Json:
-    """The transaction; see the module. SourceError as bundle_bytes."""
+    """The transaction; see the module."""
     device = _device(algorithm)
     shared = _shared(film, algorithm)
     observations = [_observation(film, algorithm, finding, shared) for finding in film.scored.probs]
@@ -280,10 +275,8 @@ def _valid(patient: Mapping[str, str]) -> dict[str, str]:
     found = {name: _clean(patient.get(name, "")) for name in ("PatientID", "IssuerOfPatientID", "AccessionNumber")}
     found |= {name: _person(patient.get(name, "")) for name in ("PatientName", "ReferringPhysicianName")}
     if day := patient.get("StudyDate", "").strip():
-        try:
+        with suppress(ValueError):  # a date that is none is left out
             found["StudyDate"] = datetime.datetime.strptime(day, "%Y%m%d").date().isoformat()
-        except ValueError:
-            raise SourceError("its StudyDate is not valid in DICOM") from None
     return {name: text for name, text in found.items() if text}
 
 

@@ -203,3 +203,12 @@ def test_wheel_and_fingers_keep_the_place_below_them(chromium: Any, address: str
     assert page.inner_text("#window") == "level 50 %, width 100 %"
     tab.context.close()
     assert tab.faults == []
+
+
+def test_the_film_stays_in_sight_beside_a_long_table(chromium: Any, address: str, made: MadeView) -> None:
+    tab = Tab(chromium, address, viewport={"width": 1280, "height": 900})
+    open_film(tab, address, made.there[0])
+    tab.page.evaluate("() => { document.querySelector('.facts').style.minHeight = '300vh'; scrollTo(0, 700); }")
+    tab.page.wait_for_function("() => scrollY === 700")
+    assert 0 <= tab.page.locator("#canvas").bounding_box()["y"] <= 20
+    tab.context.close()

@@ -11,6 +11,7 @@ no weights and no framework; about a minute.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import http.client
 import re
 import signal
@@ -36,18 +37,21 @@ BLOCK = 8192
 SORTS = ("error", "uncertainty", "probability")
 
 
-def write_rows(path: Path, rows: int) -> list[str]:
-    """Writes a scores file; the paths of its films."""
+def film_path(row: int) -> str:
+    return f"images/{row // 10_000:03}/{row:08}_{row % 7:03}.png"
+
+
+def write_rows(path: Path, rows: int, digests: dict[int, str]) -> None:
+    """Writes a scores file; digests: SHA-256 of the films that exist, by row."""
     random = np.random.default_rng(0)
-    paths = [f"images/{row // 10_000:03}/{row:08}_{row % 7:03}.png" for row in range(rows)]
     shown = np.linspace(0, rows - 1, THUMBNAILS).astype(np.int32)
     own = {
-        "films/path": encode_texts(paths),
+        "films/path": encode_texts([film_path(row) for row in range(rows)]),
         "films/message": encode_texts([""] * rows),
         "films/kind": encode_texts(["png"] * rows),
         "films/modality": encode_texts(["DX"] * rows),
         "films/view": encode_texts([("PA", "AP", "LATERAL")[row % 3] for row in range(rows)]),
-        "films/sha256": encode_texts([f"{row:064x}" for row in range(rows)]),
+        "films/sha256": encode_texts([digests.get(row, f"{row:064x}") for row in range(rows)]),
         "films/status": np.where(np.arange(rows) % 500 == 499, 4, 1).astype(np.uint8),
         "films/width": np.full(rows, 1024, np.uint32),
         "films/height": np.full(rows, 1024, np.uint32),
@@ -63,7 +67,6 @@ def write_rows(path: Path, rows: int) -> list[str]:
     frame = FileHeader(fingerprint="0" * 64, inputs={}, provenance={}, own=own, lengths=lengths, widths={})
     assert {column.path for column in LAYOUT} >= own.keys()
     write_scores(path, frame, _blocks(rows, random))
-    return paths
 
 
 def _blocks(rows: int, random: np.random.Generator) -> Iterator[RowBlock]:
@@ -85,14 +88,18 @@ def _blocks(rows: int, random: np.random.Generator) -> Iterator[RowBlock]:
         yield RowBlock(values=values, places=places)
 
 
-def write_films(folder: Path, paths: list[str]) -> None:
-    """Synthetic films of 1024 x 1024 pixels."""
+def write_films(folder: Path, rows: list[int]) -> dict[int, str]:
+    """Writes synthetic films of 1024 x 1024 pixels; their SHA-256 by row."""
     pixels = np.clip(golden_films(1024, 1)[0] * 255, 0, 255).astype(np.uint8)
-    pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
-    for path in paths:
-        place = folder / path
+    pixels = pixels if pixels.ndim == 2 else pixels[..., 0].copy()
+    digests = {}
+    for row in rows:
+        pixels[0, :4] = np.frombuffer(np.uint32(row).tobytes(), np.uint8)  # each has bytes of its own
+        place = folder / film_path(row)
         place.parent.mkdir(parents=True, exist_ok=True)
         assert cv2.imwrite(str(place), pixels)
+        digests[row] = hashlib.sha256(place.read_bytes()).hexdigest()
+    return digests
 
 
 class Client:
@@ -130,32 +137,33 @@ def workers_mb(pid: int) -> float:
 
 
 def measure(folder: Path, rows: int) -> None:
-    paths = write_rows(folder / "out.h5", rows)
     random = np.random.default_rng(1)
     chosen = [int(row) for row in random.choice(rows, 2 * REQUESTS, replace=False) if row % 500 != 499]
-    write_films(folder / "films", [paths[row] for row in chosen])
+    write_rows(folder / "out.h5", rows, write_films(folder / "films", chosen))
     command = [sys.executable, "-P", "-m", "cxrscore", "view", str(folder / "out.h5"), "--no-browser"]
     begun = time.perf_counter()
     with subprocess.Popen(
         [*command, "--films", str(folder / "films")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as server:
-        assert server.stdout
-        client = Client(server.stdout.readline().strip())
-        start = time.perf_counter() - begun
-        first = client.seconds("/")
-        wait = client.seconds(f"/film/{chosen[0]}/map/1")  # until the scale of all maps is known
-        lines = [
-            ("from the command to its address", start),
-            ("first list page", first),
-            ("first heat map, with the scale of all", wait),
-            ("first cohort page of a finding", client.seconds("/cohort/1")),
-            ("first cohort page of another finding", client.seconds("/cohort/2")),
-            *_medians(client, chosen, rows),
-        ]
-        lines.append(("first page of all findings of the cohort", client.seconds("/cohort")))
-        lines.append(("the same again", client.seconds("/cohort")))
-        own, workers = memory_mb(server.pid), workers_mb(server.pid)
-        server.send_signal(signal.SIGINT)
+        try:
+            assert server.stdout
+            client = Client(server.stdout.readline().strip())
+            start = time.perf_counter() - begun
+            first = client.seconds("/")
+            wait = client.seconds(f"/film/{chosen[0]}/map/1")  # until the scale of all maps is known
+            lines = [
+                ("from the command to its address", start),
+                ("first list page", first),
+                ("first heat map, with the scale of all", wait),
+                ("first cohort page of a finding", client.seconds("/cohort/1")),
+                ("first cohort page of another finding", client.seconds("/cohort/2")),
+                *_medians(client, chosen, rows),
+            ]
+            lines.append(("first page of all findings of the cohort", client.seconds("/cohort")))
+            lines.append(("the same again", client.seconds("/cohort")))
+            own, workers = memory_mb(server.pid), workers_mb(server.pid)
+        finally:
+            server.send_signal(signal.SIGINT)
     size = (folder / "out.h5").stat().st_size / (1 << 20)
     sys.stdout.write(f"{rows:,} films, file of {size:.0f} MB\n\n| request | seconds |\n|---|---|\n")
     sys.stdout.writelines(f"| {name} | {seconds:.3f} |\n" for name, seconds in lines)

@@ -28,6 +28,8 @@ COMMANDS = {
     "merge": ("merge.merge_scores", ["secret-film.png", "-o", "ward-7"]),
     "report": ("reporting.open_named_scores", ["secret-film.png"]),
     "view": ("viewer.server.serve", ["secret-film.png"]),
+    "queue": ("reading.make_queue", ["secret-film.png", "-n", "1", "--by", "random", "-o", "ward-7.csv"]),
+    "marks": ("reading.export_marks", ["secret-film.png", "-o", "ward-7.csv"]),
     "show": ("show.describe_file", ["secret-film.png"]),
     "export": ("remote.as_local_path", ["secret-film.png", "-o", "ward-7.csv"]),
     "paper": ("paper.reproduce_paper", ["secret-film", "--backend", "torch"]),

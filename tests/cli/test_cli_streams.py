@@ -50,6 +50,8 @@ _EVALUATION = {
     "learning_curve": None,
 }
 _MODEL = {
+    "mlflow_error": "",
+    "mlflow_run": "",
     "failed": [],
     "leakage": [],
     "best_epoch": 1,
@@ -91,7 +93,7 @@ _SCORED = {
     "other_files": {},
     "film_list_changed": False,
 }
-_MERGED = {"films": 1, "failed": 0, "merged_files": 1, "seconds": 0.0, "output": "o"}
+_MERGED = {"films": 1, "failed": 0, "dropped": 0, "merged_files": 1, "seconds": 0.0, "output": "o"}
 STUBS = {
     "train": ("training.train_model", {**_MODEL, "run_folder": "m.run"}, ["films", "--backend", "torch"]),
     "import": ("import_checkpoint.import_model", _IMPORTED, ["model.safetensors"]),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cxrscore.errors import InputError, RemoteError
+from cxrscore.errors import InputError, RemoteError, RemoteMissingError
 from cxrscore.images.archive import MAGIC, ArchiveError, members, read_member, split_path
 from cxrscore.images.dicom import known_modality, known_view
 from cxrscore.images.dicom_selection import kind_by_attributes
@@ -27,7 +27,7 @@ from cxrscore.images.other_files import (
 from cxrscore.io.outputs import is_same_file
 from cxrscore.io.regular import open_regular
 from cxrscore.io.untrusted_names import is_plain_relative_path
-from cxrscore.remote import PathOrUrl, RemotePath, list_remote, read_remote
+from cxrscore.remote import Entry, PathOrUrl, RemotePath, list_remote, read_remote
 from cxrscore.remote.bounds import DicomAttributes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
@@ -230,9 +230,20 @@ _ARCHIVE_WITHIN = "zip archive in an archive"
 _REMOTE_ARCHIVE = "zip archive in a remote folder"
 
 
+def _listed(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
+    """As list_remote; if there is no such folder on a web server, the error says how a PACS is named."""
+    try:
+        return list_remote(folder, unreadable)
+    except RemoteMissingError as error:
+        if not folder.web:
+            raise
+        hint = f"; the URL of a PACS begins with dicomweb+{folder.scheme}://"
+        raise RemoteMissingError(folder, f"{error.reason}{hint}", status=error.status) from None
+
+
 def _find_remote(folder: RemotePath) -> FoundFilms:
     found, unknown = _Collected(), []
-    for entry in list_remote(folder, found.unreadable):
+    for entry in _listed(folder, found.unreadable):
         if not _is_allowed(entry.path):
             found.unreadable.append(entry.path.encode(errors="backslashreplace").decode())
             continue

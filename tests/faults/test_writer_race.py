@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from kills import kill_workers
 
-KILLS = 50
+KILLS = 25
 
 
 @pytest.mark.slow

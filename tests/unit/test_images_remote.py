@@ -110,6 +110,7 @@ def test_a_folder_that_is_not_there_is_an_error_without_a_secret(elsewhere):
     with pytest.raises(InputError, match="nothing at this URL") as caught:
         find_films(where)
     assert "canary" not in str(caught.value)
+    assert ("a PACS begins with dicomweb+http://" in str(caught.value)) is where.web
 
 
 @pytest.mark.parametrize(("fault", "message"), [("404", "nothing at"), ("403", "denied"), ("cut", "not received: ")])

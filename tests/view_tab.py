@@ -30,6 +30,8 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
+PATIENCE_MS = 120_000
+"""A machine may be busy: the waits of these tests are for hangs alone."""
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 needs_axe = pytest.mark.skipif(not AXE.is_file(), reason=f"no axe-core at {AXE}: make browser")
 
@@ -55,9 +57,16 @@ def serving(options: server.ViewOptions) -> Iterator[str]:
 def browsing() -> Iterator[Any]:
     """A Chromium."""
     with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE_MS)
         yield browser
         browser.close()
+
+
+def new_context(chromium: Any, **options: Any) -> Any:
+    """A browser context of its own."""
+    context = chromium.new_context(**options)
+    context.set_default_timeout(PATIENCE_MS)
+    return context
 
 
 def wait_for(page: Any, selector: str) -> None:
@@ -70,7 +79,7 @@ class Tab:
     """A page, and what went wrong on it."""
 
     def __init__(self, chromium: Any, address: str, **options: Any) -> None:
-        self.context = chromium.new_context(**options)
+        self.context = new_context(chromium, **options)
         self.page = self.context.new_page()
         self.faults: list[str] = []
         own = address.partition("/?")[0]

@@ -68,7 +68,7 @@ def test_it_serves_until_ctrl_c(made: MadeView) -> None:
         command = Path(f"/proc/{process.pid}/cmdline")
         assert not command.exists() or token not in command.read_text()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         assert (process.returncode, out) == (130, "")
         assert err.endswith("cxrscore: stopped\n")
         assert "GET FilmPage.pixels 200" in err

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from made_view import SIDE, MadeView, film_pixels, made_view
-from view_tab import Tab, axe_faults, browsing, needs_axe, needs_chromium, serving, wait_for
+from view_tab import Tab, axe_faults, browsing, needs_axe, needs_chromium, new_context, serving, wait_for
 
 from cxrscore.viewer import server
 
@@ -162,7 +162,7 @@ def test_axe_finds_no_fault_and_nothing_is_wider_than_the_page(
 
 
 def test_the_basics_work_without_javascript(chromium: Any, address: str, made: MadeView) -> None:
-    context = chromium.new_context(java_script_enabled=False)
+    context = new_context(chromium, java_script_enabled=False)
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector("#films")

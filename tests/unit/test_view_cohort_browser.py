@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_view import MadeView, made_view
-from view_tab import Tab, axe_faults, browsing, needs_axe, needs_chromium, serving
+from view_tab import Tab, axe_faults, browsing, needs_axe, needs_chromium, new_context, serving
 
 from cxrscore.metrics import Decisions, decisions
 from cxrscore.scorefile import open_scores
@@ -127,7 +127,7 @@ def test_axe_finds_no_fault_and_nothing_is_wider_than_the_page(
 
 
 def test_the_threshold_moves_without_javascript(chromium: Any, address: str, made: MadeView) -> None:
-    context = chromium.new_context(java_script_enabled=False)
+    context = new_context(chromium, java_script_enabled=False)
     page = context.new_page()
     page.goto(address)
     page.goto(f"{address.partition('/?')[0]}/cohort/1")

@@ -15,7 +15,7 @@ from typing import Any
 import forked
 import pytest
 from made_view import MadeView, made_view
-from view_tab import Tab, axe_faults, browsing, needs_axe, needs_chromium, serving
+from view_tab import Tab, axe_faults, browsing, needs_axe, needs_chromium, new_context, serving
 
 from cxrscore.marks import MarksFile
 from cxrscore.viewer.server import ViewOptions
@@ -281,7 +281,7 @@ def test_axe_finds_no_fault_on_pages_with_marks(
 def test_films_are_marked_without_javascript(chromium: Any, made: MadeView, tmp_path: Path) -> None:
     marks = tmp_path / "out.marks.sqlite"
     with serving(ViewOptions(scores=[made.scores], films=made.films, marks=marks)) as address:
-        context = chromium.new_context(java_script_enabled=False)
+        context = new_context(chromium, java_script_enabled=False)
         page = context.new_page()
         page.goto(address)
         page.wait_for_selector("#films")

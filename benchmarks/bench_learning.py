@@ -27,10 +27,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -42,7 +40,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from record import PACKAGES, metadata_of, processor, rounded
+from record import RECORD, about_run, rounded, write_section
 
 from cxrscore import plugins
 from cxrscore.contract import Floats
@@ -64,7 +62,6 @@ from cxrscore.training.linear_probe import Probe, cross_validate, fit_probe
 from cxrscore.training.loop import fit
 from cxrscore.training.probe import enough_films, prevalence, training_folds
 
-ROOT = Path(__file__).parents[1]
 OUTER = 5
 RESAMPLES = 1000
 STANDARD = ("epochs", "epochs-split", "epochs-now", "densenet121", "resnet50", "both", "sklearn", "sklearn-own")
@@ -541,7 +538,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--outer", type=int, default=OUTER, help="of the five outer folds, score the first ones only")
     parser.add_argument("--keep", type=Path, help="folder for predictions; a method that is there is not run again")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.json")
+    parser.add_argument("--output", type=Path, default=RECORD)
     given = parser.parse_intermixed_args()
     if given.keep:
         given.keep.mkdir(parents=True, exist_ok=True)
@@ -555,17 +552,8 @@ def main() -> None:
         device="cpu",
     )
     films = Films(data=read_data(options, lambda *_: None), options=options, weights=given.weights, peer=given.peer)
-    load = os.getloadavg()[0]
-    found = {
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "load_before": load},
-        "versions": metadata_of((*PACKAGES, "scikit-learn")),
-        **measure(films, given),
-    }
-    record = json.loads(given.output.read_text()) if given.output.is_file() else {}
-    given.output.write_text(json.dumps({**record, "learning": rounded(found)}, indent=1, ensure_ascii=False) + "\n")
-    if given.output == parser.get_default("output"):
-        subprocess.run([sys.executable, str(ROOT / "tools" / "docs" / "benchmarks_page.py")], check=True)
+    begun = about_run(os.getloadavg()[0])
+    write_section(given.output, "learning", {**begun, **measure(films, given)})
 
 
 if __name__ == "__main__":

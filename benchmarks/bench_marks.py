@@ -20,10 +20,8 @@ Writes the section "marks" of docs/benchmarks.json and the page, unless there is
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -32,14 +30,13 @@ from typing import Any
 import numpy as np
 from bench_learning import OUTER, RESAMPLES, Films, Predictions, Turn, _folds, figure, member, resampled, weights_of
 from numpy.typing import NDArray
-from record import PACKAGES, metadata_of, processor, rounded
+from record import RECORD, about_run, rounded, write_section
 
 from cxrscore.reading import Rule, draw_queue
 from cxrscore.scorefile import FilmRows, HeatMaps, Scores, Thumbnails
 from cxrscore.training import TrainOptions
 from cxrscore.training.data import read_data
 
-ROOT = Path(__file__).parents[1]
 RULES = ("random", "useful", "uncertainty", "highest")
 NETWORK = "densenet121"
 Rows = NDArray[np.intp]
@@ -170,7 +167,7 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=50, help="random films that are labelled before")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--min-positives", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.json")
+    parser.add_argument("--output", type=Path, default=RECORD)
     given = parser.parse_args()
     options = TrainOptions(
         films=given.folder,
@@ -182,17 +179,8 @@ def main() -> None:
         min_positives=given.min_positives,
     )
     films = Films(data=read_data(options, lambda *_: None), options=options, weights=given.weights, peer=None)
-    load = os.getloadavg()[0]
-    found = {
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "load_before": load},
-        "versions": metadata_of((*PACKAGES, "scikit-learn")),
-        **measure(films, given),
-    }
-    record = json.loads(given.output.read_text()) if given.output.is_file() else {}
-    given.output.write_text(json.dumps({**record, "marks": rounded(found)}, indent=1, ensure_ascii=False) + "\n")
-    if given.output == parser.get_default("output"):
-        subprocess.run([sys.executable, str(ROOT / "tools" / "docs" / "benchmarks_page.py")], check=True)
+    begun = about_run(os.getloadavg()[0])
+    write_section(given.output, "marks", {**begun, **measure(films, given)})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ SIDES = ("", "above", "below")
 SIZES = ("", "small", "medium", "large")
 MARKS = ("", "marked", "unmarked", "mine", "left", "differ")
 _SEARCH = re.compile(r"[0-9a-f]{16}|")
-MAX_NUMBER = 10**9
 
 
 class StateError(ValueError):

@@ -10,6 +10,7 @@ import pytest
 from corpus_bytes import chest, dicom, lookup_table
 from dciodvfy import PROGRAM, complaints, needs_dciodvfy
 from few_scores import NAN, few_scores
+from made_patient import PATIENT_ATTRIBUTES, UIDS
 
 from cxrscore.errors import InputError
 from cxrscore.export import ExportOptions, export_scores
@@ -29,23 +30,9 @@ from cxrscore.scorefile import HeatMaps
 hd = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")
 
-UIDS = {
-    "StudyInstanceUID": "1.2.826.1.1",
-    "SeriesInstanceUID": "1.2.826.1.2",
-    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1",
-    "SOPInstanceUID": "1.2.826.1.3",
-}
 PERSON = {
     "SpecificCharacterSet": "ISO_IR 100",
-    "PatientName": "Müller^Zacharias",
-    "PatientID": "MRN-778899",
-    "PatientBirthDate": "19480503",
-    "PatientSex": "M",
-    "StudyDate": "20190102",
-    "StudyTime": "030405",
-    "StudyID": "S-4711",
-    "AccessionNumber": "ACC-0815",
-    "ReferringPhysicianName": "Doktor^Überweiser",
+    **{name: value for name, value in PATIENT_ATTRIBUTES.items() if name != "IssuerOfPatientID"},
 }
 OTHERS = {
     "InstitutionName": "Sankt-Elsewhere",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from corpus_bytes import dicom
 from few_scores import NAN, few_scores
+from made_patient import PATIENT_ATTRIBUTES, UIDS
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.export import ExportOptions, export_pieces, export_scores
@@ -22,18 +23,6 @@ from cxrscore.io import sha256_bytes
 hd = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")
 
-SECRETS = {
-    "PatientName": "Müller^Zacharias",
-    "PatientID": "MRN-778899",
-    "IssuerOfPatientID": "Klinik Nord",
-    "PatientBirthDate": "19480503",
-    "PatientSex": "M",
-    "StudyDate": "20190102",
-    "StudyTime": "030405",
-    "StudyID": "S-4711",
-    "AccessionNumber": "ACC-0815",
-    "ReferringPhysicianName": "Doktor^Überweiser",
-}
 OTHERS = {
     "InstitutionName": "Sankt-Elsewhere",
     "PatientComments": "he is the mayor",
@@ -41,13 +30,7 @@ OTHERS = {
     "Manufacturer": "AcmeRay",
     "StationName": "ROOM-7",
 }
-UIDS = {
-    "StudyInstanceUID": "1.2.826.1.1",
-    "SeriesInstanceUID": "1.2.826.1.2",
-    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1",
-    "SOPInstanceUID": "1.2.826.1.3",
-}
-FILM = dicom(SpecificCharacterSet="ISO_IR 100", **SECRETS, **OTHERS, **UIDS)
+FILM = dicom(SpecificCharacterSet="ISO_IR 100", **PATIENT_ATTRIBUTES, **OTHERS, **UIDS)
 SOURCE = DicomSource(study="1.2.3", series="1.2.4", sop_class="1.2.840.10008.5.1.4.1.1.1", instance="1.2.5", patient={})
 SCORED = FilmScores(sha256="cd" * 32, probs={"Mass": 0.25, "Hernia": 0.125}, thresholds={"Mass": 0.5, "Hernia": None})
 ALGORITHM = Algorithm(network="tinycnn", model="ab" * 32, parameters=("backend: torch",), created=None)
@@ -201,7 +184,7 @@ def test_nothing_of_the_patient_is_in_it_by_default(folder, capfd):
     for name in PATIENT:
         assert str(report.get(name) or "") == "", name
     data, said = path.read_bytes(), "".join(capfd.readouterr())
-    for secret in {**SECRETS, **OTHERS}.values():
+    for secret in {**PATIENT_ATTRIBUTES, **OTHERS}.values():
         for word in secret.split("^") if len(secret) > 1 else ():
             assert word.encode("utf-8") not in data, word
             assert word.encode("latin-1") not in data, word
@@ -211,7 +194,7 @@ def test_nothing_of_the_patient_is_in_it_by_default(folder, capfd):
 def test_with_patient_copies_the_patient_and_no_more(folder):
     _, (path,) = export(folder, with_patient=True)
     report = pydicom.dcmread(path)
-    assert {name: str(report.get(name)) for name in PATIENT} == SECRETS
+    assert {name: str(report.get(name)) for name in PATIENT} == PATIENT_ATTRIBUTES
     assert report.SpecificCharacterSet == "ISO_IR 192"
     data = path.read_bytes()
     for secret in OTHERS.values():
@@ -231,13 +214,13 @@ def test_with_patient_copies_the_patient_and_no_more(folder):
     ],
 )
 def test_a_value_that_is_not_valid_is_left_empty(folder, name, value):
-    data = dicom(**{**SECRETS, **UIDS, name: value})
+    data = dicom(**{**PATIENT_ATTRIBUTES, **UIDS, name: value})
     (folder / "films" / "a.dcm").write_bytes(data)
     given = scores(sha256=(sha256_bytes(data), *scores().films.sha256[1:]))
     result, (path,) = export(folder, given=given, with_patient=True)
     report = pydicom.dcmread(path)
     assert (result.failed, report[name].is_empty) == ((), True)
-    assert report.PatientID == SECRETS["PatientID"]
+    assert report.PatientID == PATIENT_ATTRIBUTES["PatientID"]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +228,7 @@ def test_a_value_that_is_not_valid_is_left_empty(folder, name, value):
     [("PatientID", "x" * 65), ("IssuerOfPatientID", "x" * 65), ("PatientName", "A=B=C=D")],
 )
 def test_patients_that_break_the_rules_are_named_and_not_quoted(folder, name, value, capfd):
-    data = dicom(**{**SECRETS, **UIDS, name: value})
+    data = dicom(**{**PATIENT_ATTRIBUTES, **UIDS, name: value})
     (folder / "films" / "a.dcm").write_bytes(data)
     given = scores(sha256=(sha256_bytes(data), *scores().films.sha256[1:]))
     result, files = export(folder, given=given, with_patient=True)

@@ -11,6 +11,7 @@ from corpus_bytes import dicom
 from few_scores import NAN, few_scores
 from hypothesis import given
 from hypothesis import strategies as st
+from made_patient import PATIENT_ATTRIBUTES
 
 from cxrscore.errors import InputError
 from cxrscore.export import ExportOptions, export_scores
@@ -21,18 +22,7 @@ from cxrscore.io import sha256_bytes
 
 bundles = pytest.importorskip("fhir.resources.R4B.bundle")
 
-PATIENT = {
-    "PatientName": "Müller^Zacharias^Anton=ミュラー",
-    "PatientID": "MRN-778899",
-    "IssuerOfPatientID": "Klinik Nord",
-    "PatientBirthDate": "19480503",
-    "PatientSex": "M",
-    "StudyDate": "20190102",
-    "StudyTime": "030405",
-    "StudyID": "S-4711",
-    "AccessionNumber": "ACC-0815",
-    "ReferringPhysicianName": "Doktor^Überweiser",
-}
+PATIENT = {**PATIENT_ATTRIBUTES, "PatientName": "Müller^Zacharias^Anton=ミュラー"}
 SOURCE = DicomSource(
     study="1.2.3", series="1.2.4", sop_class="1.2.840.10008.5.1.4.1.1.1.1", instance="1.2.5", patient={}
 )

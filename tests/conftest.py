@@ -48,9 +48,15 @@ def orthanc():
 
 
 @pytest.fixture(scope="session")
-def orthanc_with_login():
-    """The same with basic authentication: see its ``login``."""
+def running_orthanc_with_login():
     from orthanc import running_orthanc
 
     with running_orthanc(("reader", "canary-password")) as server:
         yield server
+
+
+@pytest.fixture
+def orthanc_with_login(running_orthanc_with_login):
+    """The same with basic authentication, see its ``login``: empty, whatever earlier tests of the process left in it."""
+    running_orthanc_with_login.clear()
+    return running_orthanc_with_login

@@ -82,7 +82,6 @@ def score(home, **changed):
 @pytest.fixture
 def server(orthanc_with_login, home, monkeypatch, tmp_path):
     """The PACS with the eight films, a report, and a CT image."""
-    orthanc_with_login.clear()
     orthanc_with_login.post(sorted((home / "films").iterdir()))
     orthanc_with_login.post([report(), film(91, 1, Modality="CT", SeriesInstanceUID=f"{ROOT}.1.2")])
     user, password = orthanc_with_login.login

@@ -199,7 +199,6 @@ def test_the_right_password_stores(home, archive, orthanc_with_login) -> None:
     )
     assert orthanc_with_login.count() == 3
     assert re.search(r"sent 3 objects to the archive \(3 sr\): 3 stored", said + errors)
-    orthanc_with_login.clear()
 
 
 # --- privacy

@@ -57,6 +57,6 @@ def running_orthanc_with_login():
 
 @pytest.fixture
 def orthanc_with_login(running_orthanc_with_login):
-    """The same with basic authentication, see its ``login``: empty, whatever earlier tests of the process left in it."""
+    """The same with basic authentication: see its ``login``. It is empty, whatever earlier tests left in it."""
     running_orthanc_with_login.clear()
     return running_orthanc_with_login

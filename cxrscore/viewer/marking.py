@@ -81,6 +81,7 @@ class Marking:
         self._seen: Recent[str, set[int]] = Recent(KEPT_BROWSERS)
         self._masks: Recent[tuple[int, str, int, str], Mask] = Recent(KEPT_MASKS)
         self._turn = threading.Lock()
+        log.use_films(scores.fingerprint, self._films)
 
     # --- who
 
@@ -142,6 +143,11 @@ class Marking:
             height=int(scores.height[row]),
             patient=int(scores.patient[row]),
         )
+
+    def _films(self, digests: Iterable[str]) -> list[MarkedFilm]:
+        """What the scores file says of those of these films that it has."""
+        rows = self.rows_of(digests)
+        return list({self.sha256(row): self.film(row) for row in rows.tolist()[::-1]}.values())
 
     def rows_of(self, digests: Iterable[str]) -> Rows:
         """The rows of films, in the order of their digests here; a film in two folders has two rows."""

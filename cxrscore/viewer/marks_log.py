@@ -27,7 +27,18 @@ class MarksLog:
         self._turn = threading.RLock()
         self._file: MarksFile | None = None
         self._identity: tuple[int, int] | None = None
+        self._scores = ""
+        self._films: Callable[[Iterable[str]], Iterable[MarkedFilm]] = lambda digests: ()
         self._forget()
+
+    def use_films(self, scores: str, films: Callable[[Iterable[str]], Iterable[MarkedFilm]]) -> None:
+        """Name the scores file by its fingerprint, with a function that gives its films by their digests.
+
+        Numbers of patients are those of one scores file. So where the last event comes from another one, the next write
+        first takes what the marks file says of all its films from this scores file.
+        """
+        with self._turn:
+            self._scores, self._films = scores, films
 
     def close(self) -> None:
         """Close the file."""
@@ -51,6 +62,9 @@ class MarksLog:
         with self._turn:
             file = self._opened(create=True)
             assert file is not None
+            self._add(file.events_after(self._last))
+            if self._last and self._last_scores != self._scores:
+                file.update_films(self._films(file.films()))
             event = change(file)
             self._add(file.events_after(self._last))
             return event
@@ -105,7 +119,7 @@ class MarksLog:
         if self._file is not None:
             self._file.close()
         self._file = None
-        self._last = 0
+        self._last, self._last_scores = 0, ""
         self._events: dict[str, list[Event]] = {}
         self._current: dict[str, tuple[FilmMarks, ...]] = {}
         self._seen: dict[str, set[str]] = {}
@@ -115,7 +129,7 @@ class MarksLog:
             self._events.setdefault(event.sha256, []).append(event)
             if event.kind is Kind.SEEN:
                 self._seen.setdefault(event.session.reader, set()).add(event.sha256)
-            self._last = event.number
+            self._last, self._last_scores = event.number, event.session.scores
         for sha256 in {event.sha256 for event in events if event.kind is not Kind.SEEN}:
             marks = current_marks(self._events[sha256])
             if marks:

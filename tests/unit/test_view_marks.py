@@ -112,6 +112,32 @@ def test_a_mark_is_on_the_disk_when_the_page_says_so(opened: Opened, marks: Path
     assert film.patient == client.viewer.scores.patient[row]  # type: ignore[attr-defined]
 
 
+def test_marks_made_on_another_scores_file_take_the_patients_of_this_one(
+    opened: Opened, marks: Path, made: MadeView
+) -> None:
+    client = opened(reader="Lee")
+    old, new = made.there[:2]
+    foreign = MarkedFilm(sha256="e" * 64, path="elsewhere.png", width=9, height=8, patient=78)
+    earlier = ReadingSession(reader="Kim", scores="f" * 64)
+    with MarksFile(marks, create=True) as file:
+        for film in (MarkedFilm(sha256=digest(client, old), path="old.png", patient=77), foreign):
+            file.answer(earlier, film, "Mass", Answer.YES)
+    assert client.get(f"/film/{new}").status_code == 200  # the first page shows scores, which is recorded
+    with MarksFile(marks) as file:
+        films = file.films()
+        assert {event.session.reader for event in file.events()} == {"Kim", "Lee"}
+    scores = client.viewer.scores  # type: ignore[attr-defined]
+    assert films[digest(client, old)].path == made.paths[old]
+    assert films[digest(client, old)].patient == scores.patient[old] != 77
+    assert films[foreign.sha256] == MarkedFilm(sha256=foreign.sha256, path="elsewhere.png", width=9, height=8)
+
+    with MarksFile(marks) as file:  # another server with the other scores file writes in between
+        file.answer(earlier, MarkedFilm(sha256=digest(client, new), patient=79), "Mass", Answer.NO)
+    assert answer(client, old).status_code == 200
+    with MarksFile(marks) as file:
+        assert file.films()[digest(client, new)].patient == scores.patient[new]
+
+
 def test_who_looks_only_writes_nothing(opened: Opened, marks: Path, made: MadeView) -> None:
     client = opened()
     for place in ("/", f"/film/{made.there[0]}", "/marks"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +77,18 @@ def make_queue(options: QueueOptions, progress: Progress = no_progress) -> Queue
     if options.output is not None:
         inputs = (options.scores, options.marks, options.other, options.model)
         check_output(options.output, _KIND, inputs=inputs, overwrite=options.overwrite)
-    scores = read_without_images(options.scores)
+    scores, marked = read_without_images(options.scores), _marked(options)
     queue = draw_queue(
         scores,
         rule,
         options.count,
         seed=options.seed,
-        marked=_marked(options),
+        marked=marked,
         unlabelled=options.unlabelled,
         other=None if options.other is None else read_without_images(options.other),
         features=lambda rows: _features(options, scores, rows, progress),
     )
+    queue = replace(queue, elsewhere=len(marked - set(scores.films.sha256)))
     if options.output is not None:
         atomic_write_bytes(options.output, queue_csv(queue))
     return queue
@@ -104,9 +105,9 @@ def _check(options: QueueOptions, rule: Rule) -> None:
         raise InputError("--reader needs the marks file (--marks)")
 
 
-def _marked(options: QueueOptions) -> Collection[str]:
+def _marked(options: QueueOptions) -> Set[str]:
     if options.marks is None:
-        return ()
+        return set()
     with MarksFile(options.marks) as file:
         marks = file.marks()
     return {one.sha256 for one in marks if one.marks and options.reader in (None, one.reader)}
@@ -136,6 +137,7 @@ def queue_record(queue: Queue, output: Path | None) -> dict[str, Any]:
         "seed": queue.seed,
         "candidates": queue.candidates,
         "left_out": queue.left_out,
+        "marked_elsewhere": queue.elsewhere,
         "films": [
             {
                 "film": one.path,
@@ -153,6 +155,8 @@ def queue_record(queue: Queue, output: Path | None) -> dict[str, Any]:
 def describe_queue(queue: Queue) -> str:
     """How the films were chosen, in one line."""
     left = f"; {queue.left_out:,} left out, marked or labelled already" if queue.left_out else ""
+    if queue.elsewhere:
+        left += f"; marked films that this scores file lacks: {queue.elsewhere:,}"
     words = f"{len(queue.films):,} of {queue.candidates:,} films by {queue.rule}{left}"
     if queue.rule.drawn == "chosen":
         return f"{words}. They are chosen, not drawn: no prevalence follows from their marks."

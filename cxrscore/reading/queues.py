@@ -109,6 +109,7 @@ class Queue:
     seed        of the draws; also recorded where nothing is drawn
     candidates  number of films that could be drawn: with scores, each film once, without those that were left out
     left_out    number of films that were marked or labelled already
+    elsewhere   number of marked films that the scores file does not have
     """
 
     films: tuple[QueuedFilm, ...]
@@ -116,6 +117,7 @@ class Queue:
     seed: int
     candidates: int
     left_out: int
+    elsewhere: int = 0
 
 
 def draw_queue(

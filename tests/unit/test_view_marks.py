@@ -24,7 +24,7 @@ from cxrscore.errors import InputError
 from cxrscore.io.csv_text import csv_lines
 from cxrscore.marks import Answer, Kind, MarkedFilm, MarksFile, ReadingSession
 from cxrscore.marks import file as marks_file
-from cxrscore.reading import MarksOptions, QueueOptions, export_marks, make_queue
+from cxrscore.reading import MarksOptions, QueueOptions, describe_queue, export_marks, make_queue
 from cxrscore.viewer import reading_queues
 from cxrscore.viewer.app import create_app
 from cxrscore.viewer.security import Access
@@ -527,6 +527,18 @@ def test_nobody_waits_for_a_queue_that_takes_long(
     assert ended.wait(60)
     with client.viewer.queues._drawing:  # type: ignore[attr-defined]
         assert "is not made: no film of the queue can be read" in client.get("/marks").text
+
+
+def test_marked_films_that_the_scores_file_lacks_are_counted(made: MadeView, marks: Path, opened: Opened) -> None:
+    client = opened(reader="Lee")
+    with MarksFile(marks, create=True) as file:
+        for sha256 in ("e" * 64, digest(client, made.there[0])):
+            file.answer(ReadingSession(reader="Kim"), MarkedFilm(sha256=sha256), "Mass", Answer.YES)
+    queue = make_queue(QueueOptions(scores=made.scores, count=2, rule="random", marks=marks))
+    assert (queue.left_out, queue.elsewhere) == (1, 1)
+    assert "1 left out, marked or labelled already; marked films that this scores file lacks: 1" in describe_queue(
+        queue
+    )
 
 
 def test_a_queue_of_the_command_is_read(opened: Opened, made: MadeView, tmp_path: Path) -> None:

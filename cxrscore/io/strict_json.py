@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import FileFormatError
+from cxrscore.io.json_schema import find_errors
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -121,11 +122,8 @@ def check_document(document: Any, name: str, where: str, *fields: str) -> None:
     where   names the document in the error
     fields  lead to the part of the schema that applies, if the document is not complete
     """
-    import jsonschema
-
     part = functools.reduce(lambda tree, field: tree["properties"][field], fields, schema(name))
-    validator = jsonschema.Draft202012Validator(part)
-    error = next(validator.iter_errors(document), None)
+    error = next(find_errors(document, part), None)
     if error is not None:
-        place = ".".join(map(str, error.absolute_path)) or "the document"
+        place = ".".join(map(str, error.place)) or "the document"
         raise FileFormatError(f"{where}: {place}: {error.message[:200]}")

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from cxrscore.errors import InputError
 from cxrscore.export import ExportOptions
 from cxrscore.export.options import SUFFIXES
+from cxrscore.io.json_schema import find_errors
 from cxrscore.io.regular import read_regular
 from cxrscore.io.strict_json import schema
 from cxrscore.remote import PathOrUrl, RemotePath, is_url, parse_location
@@ -203,19 +204,17 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _check_schema(path: Path, values: Any) -> None:
     """InputError that names one key and what was expected, unless the schema accepts the values."""
-    import jsonschema
-
     own = schema("watch")
-    error = next(iter(jsonschema.Draft202012Validator(own).iter_errors(values)), None)
+    error = next(find_errors(values, own), None)
     if error is None:
         return
-    place = ".".join(map(str, error.absolute_path))
+    place = ".".join(map(str, error.place))
     allowed: Mapping[str, Any] = error.schema.get("properties", {})
-    if error.validator == "additionalProperties":
+    if error.keyword == "additionalProperties":
         name = next(key for key in error.instance if key not in allowed)
         raise InputError(f"{path} has the key {name!r:.{_SHOWN}}, expected one of: {', '.join(allowed)}")
-    if error.validator == "required":
-        name = next(key for key in error.validator_value if key not in error.instance)
+    if error.keyword == "required":
+        name = next(key for key in error.schema["required"] if key not in error.instance)
         raise InputError(f"{path} lacks the key {name!r}, expected {own['properties'][name]['description']}")
     raise InputError(f"{path}: {place} is {_short(error.instance)}, expected {_expected(error.schema)}")
 

@@ -36,8 +36,8 @@ FULL_SIZE = 4
 """Films of 1024 pixels."""
 GROUPS = (
     (
-        *("click", "pluggy", "platformdirs", "threadpoolctl", "safetensors", "jinja2", "markupsafe", "jsonschema"),
-        *("jsonschema-specifications", "referencing", "rpds-py", "attrs", "typing-extensions"),
+        *("click", "pluggy", "platformdirs", "threadpoolctl", "safetensors", "jinja2", "markupsafe", "jsonschema-rs"),
+        "typing-extensions",
     ),
     ("h5py",),
     ("nvidia-ml-py",),

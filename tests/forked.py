@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = (
-    *("numpy", "h5py", "cv2", "click", "pluggy", "jinja2", "jsonschema", "safetensors.numpy", "threadpoolctl"),
+    *("numpy", "h5py", "cv2", "click", "pluggy", "jinja2", "jsonschema_rs", "safetensors.numpy", "threadpoolctl"),
     *("sklearn.linear_model", "sklearn.metrics", "scipy.optimize", "scipy.stats", "scipy.ndimage"),
     *("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.mathtext", "PIL.PngImagePlugin", "pydicom"),
     *("torch", "torch.nn.functional", "torch._dynamo", "torch.optim"),

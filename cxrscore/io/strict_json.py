@@ -8,9 +8,12 @@ import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxrscore.errors import FileFormatError
+
+if TYPE_CHECKING:
+    from jsonschema_rs import ValidationError
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -121,11 +124,19 @@ def check_document(document: Any, name: str, where: str, *fields: str) -> None:
     where   names the document in the error
     fields  lead to the part of the schema that applies, if the document is not complete
     """
-    import jsonschema
-
     part = functools.reduce(lambda tree, field: tree["properties"][field], fields, schema(name))
-    validator = jsonschema.Draft202012Validator(part)
-    error = next(validator.iter_errors(document), None)
+    try:
+        error = first_error(document, part)
+    except ValueError as reason:  # what JSON does not have, or levels without end
+        raise FileFormatError(f"{where}: {reason}") from None
     if error is not None:
-        place = ".".join(map(str, error.absolute_path)) or "the document"
+        place = ".".join(map(str, error.instance_path)) or "the document"
         raise FileFormatError(f"{where}: {place}: {error.message[:200]}")
+
+
+def first_error(document: Any, own: dict[str, Any]) -> ValidationError | None:
+    """The first value that a JSON Schema does not allow; None if the document is valid. ValueError for a document with
+    values that JSON does not have, or that is nested too deep."""
+    import jsonschema_rs
+
+    return next(jsonschema_rs.Draft202012Validator(own).iter_errors(document), None)

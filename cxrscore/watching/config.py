@@ -7,6 +7,7 @@ commands, under the names of the command line, and are checked against the optio
 from __future__ import annotations
 
 import datetime
+import functools
 import inspect
 import math
 import re
@@ -23,7 +24,7 @@ from cxrscore.errors import InputError
 from cxrscore.export import ExportOptions
 from cxrscore.export.options import SUFFIXES
 from cxrscore.io.regular import read_regular
-from cxrscore.io.strict_json import schema
+from cxrscore.io.strict_json import first_error, schema
 from cxrscore.remote import PathOrUrl, RemotePath, is_url, parse_location
 from cxrscore.scoring import ScoreOptions
 
@@ -160,12 +161,12 @@ def read_config(path: Path) -> WatchConfig:
         output below the films. The message names the key and what was expected, in one line.
     """
     values = _parse(path)
+    for place, number in _floats(values):  # before the schema: JSON has finite numbers only
+        if not math.isfinite(number):
+            raise InputError(f"{path}: {place} is {number}, expected a finite number")
     _check_schema(path, values)
     for place, text in _texts(values):
         _check_no_secret(path, place, text)
-    for place, number in _floats(values):
-        if not math.isfinite(number):
-            raise InputError(f"{path}: {place} is {number}, expected a finite number")
     base = path.absolute().parent
     films = values["films"] if is_url(values["films"]) else str(_resolved(f"{path}: films", base, values["films"]))
     given = values["model"] if isinstance(values["model"], list) else [values["model"]]
@@ -203,21 +204,24 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _check_schema(path: Path, values: Any) -> None:
     """InputError that names one key and what was expected, unless the schema accepts the values."""
-    import jsonschema
-
     own = schema("watch")
-    error = next(iter(jsonschema.Draft202012Validator(own).iter_errors(values)), None)
+    try:
+        error: Any = first_error(values, own)
+    except ValueError as reason:
+        raise InputError(f"{path} is not a configuration: {reason}") from None
     if error is None:
         return
-    place = ".".join(map(str, error.absolute_path))
-    allowed: Mapping[str, Any] = error.schema.get("properties", {})
-    if error.validator == "additionalProperties":
+    *place, keyword = error.schema_path
+    part = functools.reduce(lambda tree, key: tree[key], place, own)
+    if keyword == "additionalProperties":
+        allowed: Mapping[str, Any] = part["properties"]
         name = next(key for key in error.instance if key not in allowed)
         raise InputError(f"{path} has the key {name!r:.{_SHOWN}}, expected one of: {', '.join(allowed)}")
-    if error.validator == "required":
-        name = next(key for key in error.validator_value if key not in error.instance)
+    if keyword == "required":
+        name = next(key for key in part["required"] if key not in error.instance)
         raise InputError(f"{path} lacks the key {name!r}, expected {own['properties'][name]['description']}")
-    raise InputError(f"{path}: {place} is {_short(error.instance)}, expected {_expected(error.schema)}")
+    words = ".".join(map(str, error.instance_path))
+    raise InputError(f"{path}: {words} is {_short(error.instance)}, expected {_expected(part)}")
 
 
 def _expected(part: Mapping[str, Any]) -> str:

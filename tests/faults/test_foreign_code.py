@@ -33,7 +33,17 @@ MODULES = (
         "usercustomize",
     ),
     *("click", "numpy", "cv2", "h5py", "safetensors", "sklearn", "matplotlib", "jinja2", "pluggy", "pydicom", "psutil"),
-    *("torch", "openvino", "keras", "ray", "imagecodecs", "simplejpeg", "threadpoolctl", "platformdirs", "jsonschema"),
+    *(
+        "torch",
+        "openvino",
+        "keras",
+        "ray",
+        "imagecodecs",
+        "simplejpeg",
+        "threadpoolctl",
+        "platformdirs",
+        "jsonschema_rs",
+    ),
     *("cxrscore", "cxrscore_torch", "cxrscore_openvino", "cxrscore_ray", "cxrscore_keras"),
 )
 TRAP = "import os\nopen(os.environ['TRAP'], 'a').write(__file__ + '\\n')\nraise SystemExit(9)\n"

@@ -210,7 +210,7 @@ def test_films_of_another_part_are_refused(home: Path) -> None:
 
 def test_provenance_of_another_kind_is_refused(home: Path) -> None:
     tampered(home / "part-2.h5", "provenance", lambda own: own.update(seconds="long"))
-    refused(r"part-2\.h5: provenance: seconds: 'long' is not of type", three(home), home, FileFormatError)
+    refused(r'part-2\.h5: provenance: seconds: "long" is not of type', three(home), home, FileFormatError)
 
 
 # --- the output

@@ -67,7 +67,7 @@ OF_ALL = {"json", "quiet", "verbose"}
         ({"output": "films/out"}, "", "folder of output is below the films"),
         ({}, "films", "is not TOML"),
         ({"interval": 1e9}, "", r"interval is 1000000000\.0, expected a number of at least 1 and at most 604800"),
-        ({}, "interval = inf", "interval is inf, expected a number"),
+        ({}, "interval = inf", "interval is inf, expected a finite number"),
         ({}, "interval = nan", "interval is nan, expected a finite number"),
         (
             {},

@@ -1,4 +1,4 @@
-"""Ranges for 8-bit arithmetic, effects of int8 and bf16: how they are measured, what is written, and when nothing is."""
+"""Ranges for int8, effects of int8 and bf16: how they are measured, what is written, and when nothing is."""
 
 import hashlib
 import json

@@ -81,7 +81,7 @@ class _SupportsNativePrecisions(CheckedBackend):
         named = isinstance(found, list | tuple) and all(isinstance(one, str) and one in known for one in found)
         if not named or "fp32" not in found or len(set(found)) < len(found):
             wanted = f"fp32 and other names of {', '.join(known)}, each once"
-            raise self._origin.fault("native_precisions", describe(found), wanted)
+            raise self._origin.fault("native_precisions", f"{found!r:.60}", wanted)
         return tuple(found)
 
 

@@ -63,8 +63,16 @@ _MODEL = {
     "evaluation": _EVALUATION,
     "warnings": [],
 }
-_COMPARED = {"films": 1, "max_difference": 0.0, "mean_difference": 0.0, "macro_auc": None}
-_INT8 = {"quantization": {"films": 1, "comparison": _COMPARED}, "backend": "b", "failed": 0, "output": "m", "notes": []}
+_EFFECT = {"films": 1, "max_difference": 0.0, "mean_difference": 0.0, "macro_auc_before": None, "macro_auc_after": None}
+_INT8 = {
+    "quantization": {"films": 1},
+    "precision_effects": {"int8": _EFFECT},
+    "precision_bound": {"max_difference": 0.02, "max_auc_loss": 0.002},
+    "backend": "b",
+    "failed": 0,
+    "output": "m",
+    "notes": [],
+}
 _IMPORTED = {
     "architecture": "densenet121",
     "checkpoint_type": "k",
@@ -80,6 +88,7 @@ _SCORED = {
     "scored": 0,
     "seconds": 0.0,
     "backend": "b",
+    "precision": "fp32",
     "partition": "",
     "has_leakage": False,
     "not_held_out": [],

@@ -9,7 +9,7 @@ from made_effects import BOUND, EFFECT, QUANTIZATION
 from made_models import made_films, made_model
 
 import cxrscore
-from cxrscore import plugins
+from cxrscore import plugins, training
 from cxrscore.cli import main
 from cxrscore.errors import InputError, OtherRunError
 from cxrscore.images import FoundFilms
@@ -17,6 +17,7 @@ from cxrscore.scorefile import read_provenance
 from cxrscore.scoring import ScoreOptions, backend_choice, build_models, score_films, score_listed
 from cxrscore.scoring.backend_choice import choose_precision
 from cxrscore.scoring.run_context import load_models
+from cxrscore.training import TrainOptions
 
 ALL = ("int8", "bf16", "fp32")
 
@@ -144,6 +145,17 @@ def test_a_precision_that_is_emulated_is_said():
     assert "does not compute bf16 natively, so backend slow emulates it" in plugins.emulation_note(
         Slow(), "bf16", "cpu"
     )
+
+
+def test_training_says_it_too(tmp_path, machine):
+    machine(("fp32",))
+    backend = plugins.get_backend("torch")
+    for precision, number in (("bf16", 1), ("fp32", 0)):
+        said = []
+        options = TrainOptions(films=tmp_path, output=tmp_path / "m", backend="torch", precision=precision)
+        training._log_emulation(options, backend, said.append)
+        assert len(said) == number
+        assert all("backend torch emulates it" in note for note in said)
 
 
 # --- whole runs

@@ -95,6 +95,7 @@ def _print_effect(precision: str, effect: Mapping[str, Any], bound: Mapping[str,
             f"{effect['macro_auc_before']:.4f}, in {precision} {effect['macro_auc_after']:.4f}"
         )
     print_line(f"{precision}, {effect['films']} films: {moved}; {auc}", quiet)
-    beyond = exceeds_bound(effect, bound)
-    verdict = f"does not use {precision}: {beyond}" if beyond else f"may use {precision}"
+    emulated = "" if precision in effect["native"] else "this device does not compute it natively"
+    reason = exceeds_bound(effect, bound) or emulated
+    verdict = f"does not use {precision}: {reason}" if reason else f"may use {precision}"
     print_line(f"`score --precision auto` {verdict}", quiet)

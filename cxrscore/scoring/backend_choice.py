@@ -72,7 +72,7 @@ def _choice(name: str, options: ScoreOptions, files: Sequence[ModelFile]) -> Pre
         reasons.setdefault(reason, []).append(precision)
     found = "; ".join(f"{' and '.join(precisions)}: {reason}" for reason, precisions in reasons.items())
     if not found:
-        found = f"backend {name} computes nothing faster natively on this device"
+        found = f"backend {name} computes nothing faster than fp32 natively on this device"
     return PrecisionChoice(backend=name, precision="fp32", note=f"precision: fp32 (auto): {found}")
 
 

@@ -63,7 +63,12 @@ _MODEL = {
     "evaluation": _EVALUATION,
     "warnings": [],
 }
-_EFFECT = {"films": 1, "max_difference": 0.0, "mean_difference": 0.0, "macro_auc_before": None, "macro_auc_after": None}
+_EFFECT = {
+    "native": ["int8"],
+    "films": 1,
+    **dict.fromkeys(("max_difference", "mean_difference"), 0.0),
+    **dict.fromkeys(("macro_auc_before", "macro_auc_after")),
+}
 _INT8 = {
     "quantization": {"films": 1},
     "precision_effects": {"int8": _EFFECT},

@@ -198,7 +198,9 @@ def test_the_command_says_what_it_costs(home, tmp_path):
     assert done.exit_code == 0, done.stderr
     assert "int8, 6 films: max |dp| 0.0" in done.stderr
     assert "the effect on the AUC is unknown" in done.stderr
-    assert "`score --precision auto` may use int8\n" in done.stderr
+    own = load_model(tmp_path / "b").document["precision_effects"]["int8"]["native"]
+    verdict = "may use int8" if "int8" in own else "does not use int8: this device does not compute it natively"
+    assert f"`score --precision auto` {verdict}\n" in done.stderr
     told = json.loads(done.stdout)
     bounded = CliRunner().invoke(main, [*given, "--max-difference", "0"])
     assert "`score --precision auto` does not use int8: probabilities move by up to 0.0" in bounded.stderr

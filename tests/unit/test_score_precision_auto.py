@@ -13,6 +13,7 @@ from cxrscore import plugins, training
 from cxrscore.cli import main
 from cxrscore.errors import InputError, OtherRunError
 from cxrscore.images import FoundFilms
+from cxrscore.merge import MergeOptions, merge_scores
 from cxrscore.scorefile import read_provenance
 from cxrscore.scoring import ScoreOptions, backend_choice, build_models, score_films, score_listed
 from cxrscore.scoring.backend_choice import choose_precision
@@ -80,7 +81,7 @@ def test_what_is_not_native_is_not_used_and_what_is_slower_neither(tmp_path, mac
     both = model(tmp_path / "m", int8={}, bf16={})
     for natives in (("fp32",), ("fp32", "int8", "bf16")):
         machine(openvino=natives)
-        expected = "precision: fp32 (auto): backend openvino computes nothing faster natively on this device"
+        expected = "precision: fp32 (auto): backend openvino computes nothing faster than fp32 natively on this device"
         assert chosen(both) == ("openvino", "fp32", expected)
     machine(openvino=("int8", "fp32"))
     assert chosen(both)[1] == "int8"
@@ -212,7 +213,7 @@ def test_runs_and_parts_of_machines_that_choose_differently_are_not_mixed(home, 
     with pytest.raises(OtherRunError, match=rf'differs in precision: "bf16" -> "fp32"\..* {hint} whole run'):
         score_films(options())
     with pytest.raises(InputError, match=rf"belong to different runs: precision: .* {hint} whole run"):
-        cxrscore.merge_scores(["1.h5", "2.h5"], "all.h5")
+        merge_scores(MergeOptions(partial_files=("1.h5", "2.h5"), output="all.h5"))
     assert score_films(options(precision="bf16")).precision == "bf16"  # resumes
 
 

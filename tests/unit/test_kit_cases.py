@@ -216,6 +216,7 @@ class LinearModel:
 
 class LinearBackend(NumpyBackend):
     architectures = ("quarters",)
+    native_precisions = None
     trains = False
 
     def build(self, spec, tensors, *, device="auto", precision="fp32", seed=0):

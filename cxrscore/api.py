@@ -24,7 +24,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import ArrayLike, NDArray
 
 from cxrscore import plugins
-from cxrscore.contract import FeatureExtractor, Floats, Precision
+from cxrscore.contract import FeatureExtractor, Floats, ScorePrecision
 from cxrscore.errors import FilmWarning, InputError, TrackingWarning
 from cxrscore.images import DecoderPool, FilmSource, LoadedFilm, Status, as_films, count_notes, load_ahead, load_array
 from cxrscore.models.calibration import describe_probabilities
@@ -120,7 +120,7 @@ def load(
     *,
     backend: str | None = None,
     device: str = "auto",
-    precision: Precision | Literal["int8"] = "fp32",
+    precision: ScorePrecision | Literal["auto"] = "fp32",
     batch_size: int = 8,
     workers: int | None = None,
     progress: Progress = no_progress,
@@ -141,7 +141,8 @@ def load(
     device : str
         "auto", "cpu", "cuda" or "cuda:N".
     precision : str
-        "fp32", "bf16", or "int8" for a model file of ``cxrscore quantize``.
+        "fp32", "bf16", or "int8" for a model file of ``cxrscore quantize``. "auto": the fastest that this machine
+        computes natively and whose measured effect on the scores is within the bound of the model file.
     batch_size : int
         Number of films per batch. Every batch is filled up to this size with black films, so 1 is
         faster if you score films one at a time.
@@ -225,6 +226,10 @@ class Classifier:
         The framework with its version, such as "torch 2.13.0".
     device : str
         Where it computes, such as "cpu" or "cuda:0".
+    precision : str
+        "fp32", "bf16" or "int8".
+    precision_note : str
+        Why precision="auto" chose it, or that the device emulates it; "" otherwise.
     calibration : str
         A sentence on the probabilities: whether they are calibrated, by what method, on which films, and for which
         prevalence.
@@ -234,6 +239,8 @@ class Classifier:
         self.findings = context.findings
         self.backend = context.backend
         self.framework, self.device = context.computed_by
+        self.precision: ScorePrecision = context.precision
+        self.precision_note = context.precision_note
         documents = [{"document": file.document} for file in context.files]
         self.calibration = describe_probabilities({"models": documents, "target_prevalence": context.target})
         self._context = context

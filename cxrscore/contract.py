@@ -49,6 +49,8 @@ Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 clipped."""
 
 Precision = Literal["fp32", "bf16"]
+ScorePrecision = Literal["fp32", "bf16", "int8"]
+"""Arithmetic of a network that scores: ``build`` has the first two, ``build_int8`` the last."""
 
 GROUP = "cxrscore"
 """Entry-point group in which plugins are found."""
@@ -344,6 +346,29 @@ class SupportsInt8(Protocol):
         ------
         InputError
             If a layer in ``ranges`` is neither a convolution nor a dense layer of this network, or is the head.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsNativePrecisions(Protocol):
+    """A backend that says what a device computes in instructions of its own. Of another one, cxrscore assumes fp32."""
+
+    def native_precisions(self, device: str = "auto") -> Sequence[ScorePrecision]:
+        """Return the precisions that this device does not emulate and in which the backend uses it, the fastest first.
+
+        "fp32" is always among them; what comes after it is slower. "int8" only from a backend that is SupportsInt8.
+        ``score --precision auto`` chooses among them, and ``score`` warns of another precision that is named.
+
+        Parameters
+        ----------
+        device
+            As for ``build``.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If the device is not available.
         """
         ...
 

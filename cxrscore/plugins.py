@@ -16,7 +16,9 @@ from cxrscore.contract import (
     Metric,
     ModelSpec,
     Network,
+    ScorePrecision,
     SupportsDistributed,
+    SupportsNativePrecisions,
 )
 from cxrscore.distributions import plugin_entry_points
 from cxrscore.errors import BackendUnavailableError, InputError
@@ -172,7 +174,7 @@ def fastest_backends(spec: ModelSpec, device: str = "auto") -> list[str]:
 
     Backends of other distributions come last, because their speed is not verified.
     """
-    kinds = {"auto": ["cuda", "cpu"] if _has_gpu() else ["cpu"]}.get(device, [device.partition(":")[0]])
+    kinds = ["cuda", "cpu"] if device == "auto" and _has_gpu() else [device_kind(device)]
     speeds = {
         name: b.speed for name, b in available_backends().items() if not why_not(b, spec.architecture, spec.network)
     }
@@ -181,6 +183,37 @@ def fastest_backends(spec: ModelSpec, device: str = "auto") -> list[str]:
         able = [name for name in speeds if kind in speeds[name] and name not in ordered]
         ordered += sorted(able, key=lambda name: -speeds[name][kind])
     return sorted(ordered, key=lambda name: not is_own_backend(name))
+
+
+def device_kind(device: str) -> str:
+    """Return "cpu" or "cuda": the kind of a device, of "auto" that of the fastest one of this machine."""
+    if device == "auto":
+        return "cuda" if _has_gpu() else "cpu"
+    return device.partition(":")[0]
+
+
+def device_kind_of(backend: Backend, device: str) -> str:
+    """Return the kind of device that this backend uses: as device_kind, but "cpu" if it supports no GPU."""
+    kind = device_kind(device)
+    return kind if kind in backend.speed else "cpu"
+
+
+def native_precisions(backend: Backend, device: str) -> tuple[ScorePrecision, ...]:
+    """Return what the backend says that the device computes natively, the fastest first; fp32 if it says nothing."""
+    if not isinstance(backend, SupportsNativePrecisions):
+        return ("fp32",)
+    return tuple(backend.native_precisions(device))
+
+
+def emulation_note(backend: Backend, precision: str, device: str) -> str:
+    """Return a note for the user who names a precision that the device emulates; "" if it does not, or the backend does
+    not say."""
+    if not isinstance(backend, SupportsNativePrecisions) or precision in native_precisions(backend, device):
+        return ""
+    return (
+        f"this device does not compute {precision} natively, so backend {backend.name} emulates it: it may be slower "
+        "than fp32, and differ more from it."
+    )
 
 
 def is_own_backend(name: str) -> bool:

@@ -1,4 +1,5 @@
-"""Prepare a model file for 8-bit integers: measure the activation ranges on films, and the effect on the scores.
+"""Prepare a model file for lower precision: measure the activation ranges for 8-bit integers on films, and what int8
+and bf16 do to the scores.
 
 The ranges belong to the model and not to a run, so that the score of a film does not depend on its folder.
 """
@@ -17,14 +18,14 @@ import numpy as np
 
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Array, Backend, Floats, Model, SupportsActivationRanges, SupportsInt8
+from cxrscore.contract import Array, Backend, Floats, Model, ScorePrecision, SupportsActivationRanges, SupportsInt8
 from cxrscore.errors import BackendUnavailableError, CheckError, InputError, PluginError
 from cxrscore.images import LoadedFilm, Preprocessing, find_same_file, require_films, stream_films, to_unit
 from cxrscore.io import sha256_bytes
 from cxrscore.io.outputs import check_output
 from cxrscore.metrics import auc_per_finding, macro
 from cxrscore.models.model_file import ModelFile, int8_model, load_model, model_output, save_model
-from cxrscore.models.probabilities import probabilities
+from cxrscore.models.precision_effects import Machine, PrecisionBound, measured_effect, record_effects
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
@@ -55,7 +56,10 @@ class QuantizeOptions:
     labels
         Label table; None: labels.csv in the films folder or its parent folder, if it exists.
     backend
-        Backend that computes in int8; None: the fastest installed one.
+        Backend that computes in int8; None: the fastest installed one. One without int8 measures the effect of bf16
+        alone, as the fastest does if no backend has int8.
+    max_difference, max_auc_loss
+        The bound of the effect that ``score --precision auto`` accepts, as in PrecisionBound.
     device
         "auto", "cpu", "cuda" or "cuda:N".
     workers
@@ -71,6 +75,8 @@ class QuantizeOptions:
     output: Path
     labels: Path | None = None
     backend: str | None = None
+    max_difference: float = 0.02
+    max_auc_loss: float = 0.002
     device: str = "auto"
     workers: int = field(default_factory=default_workers)
     seed: int = 0
@@ -78,20 +84,31 @@ class QuantizeOptions:
 
     def __post_init__(self) -> None:
         convert_paths(self, local=["model", "films", "output", "labels"])
+        _ = self.bound  # InputError for a value that is no bound
+
+    @property
+    def bound(self) -> PrecisionBound:
+        """The bound that is stored in the model file."""
+        return PrecisionBound(max_difference=self.max_difference, max_auc_loss=self.max_auc_loss)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeResult:
-    """What was written, and the ``quantization`` of its document (schemas/model.schema.json).
+    """What was written: entries of its document (schemas/model.schema.json).
 
-    failed  films among those drawn that could not be read
-    notes   messages for the user
+    failed             films among those drawn that could not be read
+    quantization       None if the backend does not compute in int8
+    precision_effects  what was measured, by precision
+    precision_bound    the bound
+    notes              messages for the user
     """
 
     output: Path
     backend: str
     failed: int
-    quantization: dict[str, Any]
+    quantization: dict[str, Any] | None
+    precision_effects: dict[str, Any]
+    precision_bound: dict[str, float]
     notes: tuple[str, ...] = ()
 
 
@@ -99,20 +116,22 @@ class QuantizeResult:
 class _Pass:
     """The n films that could be read, of those drawn.
 
-    rows    index of each in the list
-    hashes  of their bytes, hex
-    logits  float32 [n,C]
-    ranges  float32 [m,2] by layer, of the first m films
+    rows       index of each in the list
+    hashes     of their bytes, hex
+    logits     float32 [n,C]
+    ranges     float32 [m,2] by layer, of the first m films; empty if they are not measured
+    framework  of the model in float32
     """
 
     rows: list[int]
     hashes: list[str]
     logits: Floats
     ranges: dict[str, Floats]
+    framework: str = ""
 
 
 def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -> QuantizeResult:
-    """Measure activation ranges on films, compare int8 with fp32 scores, and write the model file.
+    """Measure activation ranges on films, compare int8 and native bf16 with fp32 scores, and write the model file.
 
     Parameters
     ----------
@@ -124,16 +143,17 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
     Returns
     -------
     QuantizeResult
-        The model file, and the differences between int8 and fp32.
+        The model file, and the differences from fp32.
 
     Raises
     ------
     CheckError
-        If the macro AUC on films outside the training set decreases by more than MAX_AUC_LOSS; no file is written.
+        If the macro AUC on films outside the training set decreases in int8 by more than MAX_AUC_LOSS; no file is
+        written.
     InputError
         If no film can be read, or the network cannot be quantized.
     BackendUnavailableError
-        If no installed backend computes in int8.
+        If no installed backend computes in int8 or, natively, in bf16.
     WriteError
         If the model file cannot be written.
     """
@@ -142,36 +162,82 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
     check_output(options.output, model_output("quantize"), inputs=inputs, overwrite=options.overwrite)
     file, found = load_model(options.model), require_films(options.films)
     backend = _backend(options, file)
+    native = plugins.native_precisions(backend, options.device)
     order = np.random.default_rng(options.seed).permutation(len(found.paths))[:COMPARISON_FILMS]
     paths = [found.paths[row] for row in order]
     truth, told = _truth(options, file, paths)
     exact = _exact(options, file, backend, paths, progress)
-    record = _quantization_record(file, backend, exact)
-    quantized = replace(file, document={**file.document, "quantization": record})
-    rough = int8_model(backend, quantized, options.device)
+    document = dict(file.document)
+    if exact.ranges:
+        document["quantization"] = _quantization_record(file, backend, exact)
+    rounded = _rounded(options, replace(file, document=document), backend, native)
     read = [paths[row] for row in exact.rows]
-    logits = np.concatenate([_logits(rough, b, read) for b in _batches(options, file, read, "comparing", progress)])
-    record["comparison"] = _compared(file, exact, logits, truth[exact.rows])
-    _check_loss(record["comparison"])
-    save_model(options.output, file.tensors, quantized.document)
-    note = "" if options.backend else plugins.default_note(backend.name, "compute this model in int8 on this device")
+    logits = _rounded_logits(rounded, _batches(options, file, read, "comparing", progress), read)
+    effects = {name: _compared(file, exact, own, truth[exact.rows]) for name, own in logits.items()}
+    if "int8" in effects:
+        _check_loss(effects["int8"])
+    machine = Machine(backend=backend.name, device=plugins.device_kind_of(backend, options.device), native=native)
+    document |= record_effects(file.document, effects, machine, exact.framework, options.bound)
+    save_model(options.output, file.tensors, document)
+    note = "" if options.backend else plugins.default_note(backend.name, "measure this model on this device")
     return QuantizeResult(
         output=options.output,
         backend=backend.name,
         failed=len(paths) - len(read),
-        quantization=record,
-        notes=tuple(filter(None, (note, *told))),
+        quantization=document["quantization"] if exact.ranges else None,
+        precision_effects={name: document["precision_effects"][name] for name in effects},
+        precision_bound=document["precision_bound"],
+        notes=tuple(filter(None, (note, *_not_measured(backend, effects), *told))),
     )
 
 
 def _backend(options: QuantizeOptions, file: ModelFile) -> Backend:
+    """The named backend, or the fastest with int8, or else the fastest with native bf16."""
     able = [options.backend] if options.backend else plugins.fastest_backends(file.spec, options.device)
-    for backend in map(plugins.get_backend, able):
+    backends = [plugins.get_backend(name) for name in able]
+    for backend in backends:
         if isinstance(backend, SupportsInt8):
             return backend
+    for backend in backends:
+        if "bf16" in plugins.native_precisions(backend, options.device):
+            return backend
     raise BackendUnavailableError(
-        f'no backend of {", ".join(able) or "none"} computes in int8; OpenVINO does: pip install "cxrscore[openvino]"'
+        f"nothing can be measured: no backend of {', '.join(able) or 'none'} computes in int8, or in bf16 natively on "
+        'this device; OpenVINO has int8: pip install "cxrscore[openvino]"'
     )
+
+
+def _rounded(
+    options: QuantizeOptions, file: ModelFile, backend: Backend, native: Sequence[ScorePrecision]
+) -> dict[str, Model]:
+    """The model in each lower precision that is compared with fp32."""
+    models: dict[str, Model] = {}
+    if isinstance(backend, SupportsInt8):
+        models["int8"] = int8_model(backend, file, options.device)
+    if "bf16" in native:
+        models["bf16"] = backend.build(file.spec, file.tensors, device=options.device, precision="bf16")
+    return models
+
+
+def _rounded_logits(
+    models: Mapping[str, Model], batches: Iterator[list[tuple[int, LoadedFilm]]], paths: Sequence[str]
+) -> dict[str, Floats]:
+    """The logits of all films by precision, in one pass over them."""
+    found: dict[str, list[Floats]] = {name: [] for name in models}
+    for batch in batches:
+        for name, model in models.items():
+            found[name].append(_logits(model, batch, paths))
+    return {name: np.concatenate(logits) for name, logits in found.items()}
+
+
+def _not_measured(backend: Backend, effects: Mapping[str, Any]) -> list[str]:
+    """Notes on the precisions whose effect was not measured."""
+    notes = {
+        "int8": f"backend {backend.name} does not compute in int8: only the effect of bf16 was measured",
+        "bf16": f"the effect of bf16 was not measured: backend {backend.name} does not compute it natively on this "
+        "device",
+    }
+    return [note for precision, note in notes.items() if precision not in effects]
 
 
 def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> tuple[Floats, tuple[str, ...]]:
@@ -195,18 +261,19 @@ def _exact(
     hashes: list[str] = []
     logits, ranges = [], []
     for batch in _batches(options, file, paths, "measuring", progress):
-        if len(rows) < CALIBRATION_FILMS:
+        if isinstance(backend, SupportsInt8) and len(rows) < CALIBRATION_FILMS:
             ranges.append(_ranges(model, batch[: CALIBRATION_FILMS - len(rows)], paths))
         logits.append(_logits(model, batch, paths))
         rows += [row for row, _ in batch]
         hashes += [prepared.film.sha256 for _, prepared in batch]
     if not rows:
-        raise InputError(f"none of {len(paths)} films below {options.films} can be read: no ranges were measured")
+        raise InputError(f"none of {len(paths)} films below {options.films} can be read: nothing was measured")
     return _Pass(
         rows=rows,
         hashes=hashes,
         logits=np.concatenate(logits),
-        ranges={layer: np.concatenate([found[layer] for found in ranges]) for layer in ranges[0]},
+        ranges={layer: np.concatenate([found[layer] for found in ranges]) for layer in (ranges[0] if ranges else ())},
+        framework=model.framework,
     )
 
 
@@ -253,7 +320,7 @@ def _squares(batch: _Batch) -> Floats:
 
 
 def _quantization_record(file: ModelFile, backend: Backend, exact: _Pass) -> dict[str, Any]:
-    """The document's ``quantization``, still without the comparison.
+    """The document's ``quantization``.
 
     A range goes from the mean of the films' lowest values to that of their highest: rare extremes
     are clipped, and all other values are resolved better. The first layer, whose input is the film, is excluded:
@@ -272,22 +339,8 @@ def _quantization_record(file: ModelFile, backend: Backend, exact: _Pass) -> dic
 
 
 def _compared(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> dict[str, Any]:
-    """Differences between int8 and float32 scores, and the macro AUC of both if it is defined."""
-    one, other = (
-        probabilities(z, file.spec.activation, file.document["calibration"]).astype(np.float64)
-        for z in (exact.logits, logits)
-    )
-    moved = np.abs(one - other)
-    unseen = np.array([file.seen.get(digest[:16]) != "train" for digest in exact.hashes])
-    labelled = unseen & ~np.isnan(truth).all(axis=1)
-    return {
-        "films": len(logits),
-        "max_difference": float(f"{moved.max():.3g}"),
-        "mean_difference": float(f"{moved.mean():.3g}"),
-        "labelled_films": int(labelled.sum()),
-        "macro_auc": _macro_auc(truth[labelled], exact.logits[labelled]),
-        "macro_auc_int8": _macro_auc(truth[labelled], logits[labelled]),
-    }
+    """Differences between the float32 scores and others."""
+    return measured_effect(file, exact.hashes, exact.logits, logits, truth, _macro_auc)
 
 
 def _macro_auc(truth: Array, logits: Floats) -> float | None:
@@ -296,7 +349,7 @@ def _macro_auc(truth: Array, logits: Floats) -> float | None:
 
 
 def _check_loss(compared: Mapping[str, Any]) -> None:
-    before, after = compared["macro_auc"], compared["macro_auc_int8"]
+    before, after = compared["macro_auc_before"], compared["macro_auc_after"]
     if before is not None and before - after > MAX_AUC_LOSS:
         raise CheckError(
             f"in int8 the macro AUC of {compared['labelled_films']} films is {after:.4f} instead of {before:.4f}: the "

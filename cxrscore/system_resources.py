@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from cxrscore.escape_control_chars import error_message
 
@@ -31,6 +32,22 @@ def usable_cores() -> int:
 def default_workers() -> int:
     """One per core, up to MOST."""
     return min(usable_cores(), MAX_DEFAULT_WORKERS)
+
+
+_BF16 = {"avx512_bf16", "amx_bf16"}
+_INT8 = {"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"}
+"""Flags of x86 processors with dot products of bfloat16 and of 8-bit integers, as Linux names them."""
+
+
+@functools.cache
+def processor_has() -> frozenset[str]:
+    """ "bf16" and "int8" if the processor multiplies them in instructions of its own, by the flags in /proc/cpuinfo.
+    Empty where there is no such file: what is not known is not claimed."""
+    flags: set[str] = set()
+    with suppress(OSError, UnicodeDecodeError):
+        lines = Path("/proc/cpuinfo").read_text("ascii").splitlines()
+        flags.update(next((line for line in lines if line.startswith("flags")), "").split())
+    return frozenset(name for name, known in (("bf16", _BF16), ("int8", _INT8)) if flags & known)
 
 
 # Option numbers of glibc's malloc.h.

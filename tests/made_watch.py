@@ -47,7 +47,8 @@ def made_up(monkeypatch: pytest.MonkeyPatch, created: str = "") -> None:
 
     created  the time that the scores files tell, and before which a film counts as unchanged; "": now
     """
-    monkeypatch.setattr(watcher, "build_models", lambda options: SimpleNamespace(files=(), backend="made up"))
+    loaded = SimpleNamespace(files=(), backend="made up", precision="fp32", precision_note="")
+    monkeypatch.setattr(watcher, "build_models", lambda options: loaded)
     monkeypatch.setattr(watcher, "known_inputs", lambda options, files: {"heatmaps": options.heatmaps})
     monkeypatch.setattr(watcher, "score_listed", partial(_score, created))
 

@@ -288,10 +288,12 @@ precision_option = click.option(
 )
 score_precision_option = click.option(
     "--precision",
-    type=click.Choice(["fp32", "bf16", "int8"]),
+    type=click.Choice(["fp32", "bf16", "int8", "auto"]),
     default="fp32",
     show_default=True,
-    help=f"{_PRECISION_HELP} int8 is faster still, and needs a model file made by `cxrscore quantize`.",
+    help=f"{_PRECISION_HELP} int8 is faster still, and needs a model file made by `cxrscore quantize`. auto: the "
+    "fastest one that this machine computes natively and whose effect on the scores, as `quantize` measured it, is "
+    "within the bound in the model file; a line says which and why.",
 )
 workers_option = click.option(
     "-j",

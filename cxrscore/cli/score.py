@@ -231,7 +231,8 @@ def _print_summary(result: ScoreResult, quiet: bool, verbose: bool) -> None:
     if others := OtherFiles.from_record(result.other_files).sentence():
         print_line(others, quiet)
     of = f" of partition {result.partition}" if result.partition else ""
-    done = f"{result.scored} of {result.n_films} films{of} scored by backend {result.backend}"
+    precision = "" if result.precision == "fp32" else f" in {result.precision}"
+    done = f"{result.scored} of {result.n_films} films{of} scored by backend {result.backend}{precision}"
     print_line(f"{done} in {result.seconds:.0f} s", quiet)
     if result.has_leakage:
         print_line(

@@ -109,7 +109,8 @@ def model_output(maker: Literal["train", "import", "quantize"]) -> OutputKind:
         if document is None:
             return False
         imported = "import" if document["training"].get("imported") else "train"
-        return maker == ("quantize" if document.get("quantization") else imported)
+        measured = document.get("quantization") or document.get("precision_effects")
+        return maker == ("quantize" if measured else imported)
 
     return OutputKind(name=f"a model file of `cxrscore {maker}`", recognises=recognises)
 
@@ -316,6 +317,7 @@ def _check_document(path: Path, document: Mapping[str, Any]) -> None:
     """FileFormatError unless the document follows its schema."""
     check_with_films(path, document, "model")
     _check_lengths(path, document)
+    _check_effects(path, document)
 
 
 def check_with_films(path: Path, document: Mapping[str, Any], schema: str) -> None:
@@ -337,6 +339,23 @@ def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
     check_calibration_lengths(path, document["calibration"], count)
     for row, values in enumerate(golden["logits"]):
         _check_length(path, f"golden.logits.{row}", values, count)
+
+
+def _check_effects(path: Path, document: Mapping[str, Any]) -> None:
+    """Effects of precisions need a bound, one of int8 needs ranges, and films and AUCs must fit each other."""
+    effects = document.get("precision_effects", {})
+    if bool(effects) != ("precision_bound" in document):
+        raise FileFormatError(f"{path}: expected precision_effects and precision_bound together, or neither of them")
+    if "int8" in effects and "quantization" not in document:
+        raise FileFormatError(f"{path}: precision_effects.int8 is there, but no quantization with ranges for int8")
+    for precision, effect in effects.items():
+        where = f"{path}: precision_effects.{precision}"
+        if effect["labelled_films"] > effect["films"]:
+            raise FileFormatError(f"{where} has {effect['labelled_films']} labelled of {effect['films']} films")
+        if (effect["macro_auc_before"] is None) != (effect["macro_auc_after"] is None):
+            raise FileFormatError(f"{where} has one macro AUC, expected two or none")
+        if effect["mean_difference"] > effect["max_difference"]:
+            raise FileFormatError(f"{where} has a mean difference above the largest one")
 
 
 def check_calibration_lengths(path: Path, calibration: Mapping[str, Any] | None, count: int) -> None:

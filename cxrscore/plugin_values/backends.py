@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from cxrscore.contract import (
     Backend,
@@ -12,8 +12,10 @@ from cxrscore.contract import (
     ModelSpec,
     Network,
     ProcessGroup,
+    ScorePrecision,
     SupportsDistributed,
     SupportsInt8,
+    SupportsNativePrecisions,
     Tensors,
 )
 from cxrscore.errors import InputError
@@ -70,6 +72,19 @@ class _SupportsDistributed(CheckedBackend):
         return _CheckedGroup(group, of, self._origin)
 
 
+class _SupportsNativePrecisions(CheckedBackend):
+    def native_precisions(self, device: str = "auto") -> tuple[ScorePrecision, ...]:
+        """See contract.SupportsNativePrecisions."""
+        with self._origin.calling("native_precisions"):
+            found = self._inner.native_precisions(device)
+        known = get_args(ScorePrecision) if isinstance(self, SupportsInt8) else ("fp32", "bf16")
+        named = isinstance(found, list | tuple) and all(isinstance(one, str) and one in known for one in found)
+        if not named or "fp32" not in found or len(set(found)) < len(found):
+            wanted = f"fp32 and other names of {', '.join(known)}, each once"
+            raise self._origin.fault("native_precisions", f"{found!r:.60}", wanted)
+        return tuple(found)
+
+
 class _CheckedGroup:
     def __init__(self, group: ProcessGroup, of: int, origin: Origin) -> None:
         self._group, self._of, self._origin = group, of, origin
@@ -108,7 +123,11 @@ def checked_backend(backend: Backend, origin: Origin) -> Backend:
     """The backend, with all values of its models checked; its optional interfaces are unchanged."""
     bases = [
         own
-        for protocol, own in ((SupportsInt8, _SupportsInt8), (SupportsDistributed, _SupportsDistributed))
+        for protocol, own in (
+            (SupportsInt8, _SupportsInt8),
+            (SupportsDistributed, _SupportsDistributed),
+            (SupportsNativePrecisions, _SupportsNativePrecisions),
+        )
         if isinstance(backend, protocol)
     ]
     made: Any = _class_of(tuple(bases))(backend, origin)

@@ -22,7 +22,7 @@ from cxrscore.io.strict_json import check_document
 from cxrscore.scorefile.checks import check_ranges
 from cxrscore.scorefile.columns import decode_texts
 from cxrscore.scorefile.layout import SCORED, TEXT
-from cxrscore.scorefile.manifest import differences, fingerprint_of, paths_digest
+from cxrscore.scorefile.manifest import differences, fingerprint_of, paths_digest, precision_hint
 from cxrscore.scorefile.partial_file import FILM_COLUMNS, MAP_COLUMNS
 from cxrscore.scorefile.reading import check_scores_file, read_json, with_missing_columns
 from cxrscore.scorefile.thumbnail_selection import ScoredFilms, concatenate, scored_films, select_thumbnails
@@ -187,7 +187,7 @@ def _check_same_inputs(first: FinishedFile, other: FinishedFile) -> None:
     if changed := differences(one, two):
         raise InputError(
             f"{first.path} and {other.path} were scored with different models or options: {'; '.join(changed)}. Only "
-            "files of the same ones can be joined."
+            f"files of the same ones can be joined.{precision_hint(one, two)}"
         )
     same = np.array_equal(first.findings, other.findings)
     if not same or not np.array_equal(first.thresholds, other.thresholds, equal_nan=True):

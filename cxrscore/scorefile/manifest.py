@@ -161,6 +161,17 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return _changes(keys, before, after)
 
 
+def precision_hint(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What to do where runs differ in their precision; "" where they do not."""
+    before = old.get("precision")
+    if before == new.get("precision"):
+        return ""
+    return (
+        f" `--precision auto` chooses anew on each machine: name one precision, such as --precision {before}, for the "
+        "whole run."
+    )
+
+
 def _changes(keys: Sequence[str], before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     return [f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}" for key in keys]
 

@@ -15,7 +15,7 @@ import numpy as np
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.scorefile.layout import LAYOUT, SHARD_LAYOUT, TEXT, Column
-from cxrscore.scorefile.manifest import Manifest, differences
+from cxrscore.scorefile.manifest import Manifest, differences, precision_hint
 from cxrscore.scorefile.partial_file import FILM_COLUMNS, PartialScoresFile, film_blocks, map_blocks, read_thumbnails
 from cxrscore.scorefile.partition import Partition
 from cxrscore.scorefile.shards import ShardHeader, read_values
@@ -63,7 +63,7 @@ def _check_same_run(first: PartialScoresFile, part: PartialScoresFile) -> None:
             advice = " Films were added to or removed from the folder between the starts of the partitions."
         raise InputError(
             f"{first.path} and {part.path} belong to different runs: {'; '.join(changed)}.{advice} Score all "
-            "partitions with the same films and options, then merge."
+            f"partitions with the same films and options, then merge.{precision_hint(first.inputs, part.inputs)}"
         )
     for what, one, other in (
         ("were divided into different numbers of partitions", first.partition.count, part.partition.count),

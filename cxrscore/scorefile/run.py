@@ -30,7 +30,7 @@ from cxrscore.scorefile.checks import check_fit, check_ranges
 from cxrscore.scorefile.columns import encode_texts
 from cxrscore.scorefile.data import Thumbnails
 from cxrscore.scorefile.layout import LAYOUT, SHARD_LAYOUT
-from cxrscore.scorefile.manifest import Manifest, differences, read_head, read_paths, write_manifest
+from cxrscore.scorefile.manifest import Manifest, differences, precision_hint, read_head, read_paths, write_manifest
 from cxrscore.scorefile.merge import CompletedShard, merge_shards
 from cxrscore.scorefile.reading import FileProvenance, read_file_provenance
 from cxrscore.scorefile.shards import Shard, read_shard, read_shard_header, read_values, shard_bytes
@@ -292,6 +292,7 @@ def _check_same(place: Path, inputs: Mapping[str, Any], manifest: Manifest) -> N
         changed = "; ".join(differences(inputs, manifest.inputs))
         raise OtherRunError(
             f"{place} is of another run; this one differs in {changed}. Use --overwrite to replace it, or another -o."
+            f"{precision_hint(inputs, manifest.inputs)}"
         )
 
 

@@ -98,6 +98,7 @@ PROVENANCE = _object(
         version=_text("version of the plugin"),
         device=_text("device, such as cpu or cuda:0"),
         precision=_text("fp32, bf16 or int8"),
+        precision_note=_text("why `--precision auto` chose it, or that the device emulates it; missing otherwise"),
         batch_size=_count("films in a batch"),
         golden_difference=_number("largest difference from the reference logits of a model file"),
     ),

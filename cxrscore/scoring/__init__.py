@@ -13,7 +13,7 @@ from cxrscore.errors import InputError
 from cxrscore.images import DecoderPool, FoundFilms, Status, count_notes, find_same_file, require_films
 from cxrscore.io.outputs import OutputKind, check_output
 from cxrscore.io.regular import is_hdf5
-from cxrscore.io.strict_json import get_nested
+from cxrscore.io.strict_json import get_nested, get_text
 from cxrscore.labels import find_labels
 from cxrscore.labels.public_sets import describe_not_held_out
 from cxrscore.models.ensemble_file import with_members
@@ -25,7 +25,7 @@ from cxrscore.scoring.distributed import dispatch_shards, probe_worker
 from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.finalize import make_provenance, merge_shards, other_files, unreadable_messages
 from cxrscore.scoring.inference import Scorer, golden_difference, runtime_info
-from cxrscore.scoring.options import ScoreOptions, ScoreResult
+from cxrscore.scoring.options import AUTO, ScoreOptions, ScoreResult
 from cxrscore.scoring.pipeline import compute_shards, make_decoder_pool
 from cxrscore.scoring.remote_output import score_to_remote
 from cxrscore.scoring.reuse import FilmWatch, check_same_films, finished_run, update_labels
@@ -69,7 +69,9 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
         check_same_films(options, finished)
         notes, told = update_labels(options, files, found, finished)
         joined = bool(notes)
-        return _result(options, files, found, 0, started, finished.backend, [*told, *notes], labels_joined=joined)
+        kept = [f"precision: {finished.precision}, as in the finished file"] if options.precision == AUTO else []
+        said = [*told, *notes, *kept]
+        return _result(options, files, found, 0, started, finished.backend, said, labels_joined=joined)
     job = prepare_run(options, files, found, None if options.alone else probe_worker(options, files))
     del files  # the backend holds the tensors now: free this copy
     return _run(job, progress, started)
@@ -82,6 +84,8 @@ def build_models(options: ScoreOptions) -> LoadedModels:
     return LoadedModels(
         files=context.files,
         backend=context.backend,
+        precision=context.precision,
+        precision_note=context.precision_note,
         models=context.models,
         golden_difference=golden_difference(context),
     )
@@ -105,7 +109,7 @@ def _run(job: RunContext, progress: Progress, started: float) -> ScoreResult:
     options = job.options
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
-    notes = list(dict.fromkeys((*job.label_notes, *job.notes)))
+    notes = list(dict.fromkeys(filter(None, (*job.label_notes, *job.notes, job.precision_note))))
     if not run.complete:
         computed, rescored = _computed(run, job, progress, started)
         notes += rescored
@@ -183,6 +187,7 @@ def _result(
         computed=computed,
         seconds=time.monotonic() - started,
         backend=backend,
+        precision=get_text(provenance, "backend", "precision"),
         models=tuple(file.sha256 for file in files),
         tta=max(1, options.tta),
         notes=tuple(notes),

@@ -20,11 +20,12 @@ from cxrscore.models.model_file import ModelFile
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import PathOrUrl, RemotePath, location_text, parse_location
 from cxrscore.scorefile import Run, manifest_films, manifest_partition, open_run
+from cxrscore.scoring.backend_choice import chosen_backend
 from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.inference import Scorer, golden_difference, runtime_info
-from cxrscore.scoring.options import ScoreOptions
+from cxrscore.scoring.options import AUTO, ScoreOptions
 from cxrscore.scoring.pipeline import compute_shards, make_decoder_pool
-from cxrscore.scoring.run_context import RunContext, RuntimeInfo, chosen_backend, prepare_worker
+from cxrscore.scoring.run_context import RunContext, RuntimeInfo, prepare_worker
 
 Compute = Callable[[int], str]
 
@@ -104,9 +105,10 @@ def _work(options: ScoreOptions, files: Sequence[ModelFile], opener: str, items:
     workers = options.workers if options.address else max(1, options.workers // options.processes)
     # Only the driver needs the options that decide how films are found, named or joined; the run's manifest records
     # the partition.
+    # A worker chooses both where auto leaves them open: it may have another processor than this machine.
     own = replace(
         options,
-        backend=chosen_backend(options, files),
+        backend=options.backend if options.precision == AUTO else chosen_backend(options, files),
         workers=workers,
         model=options.models,
         labels=None,

@@ -107,6 +107,7 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
             "framework": runtime.framework,
             "device": runtime.device,
             "precision": job.options.precision,
+            **({"precision_note": job.precision_note} if job.precision_note else {}),
             "batch_size": job.options.batch_size,
             "golden_difference": runtime.golden_difference,
         },

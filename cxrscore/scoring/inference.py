@@ -260,7 +260,13 @@ def runtime_info(job: RunContext, scorer: Scorer, golden_difference: float | Non
     """The runtime information of a process that has built the models."""
     framework, device = job.computed_by
     return RuntimeInfo(
-        framework=framework, device=device, cam_layer=scorer.cam_layer(), golden_difference=golden_difference
+        framework=framework,
+        device=device,
+        cam_layer=scorer.cam_layer(),
+        golden_difference=golden_difference,
+        backend=job.backend,
+        precision=job.options.precision,
+        precision_note=job.precision_note,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cxrscore.contract import Precision
+from cxrscore.contract import ScorePrecision
 from cxrscore.errors import InputError
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.labels import LabelRules
@@ -19,6 +19,8 @@ from cxrscore.scorefile import Partition
 from cxrscore.scoring.target_prevalence import TargetPrevalence, target_prevalence
 from cxrscore.system_resources import default_workers
 
+AUTO = "auto"
+"""The precision that a run chooses by its machine and its models."""
 LOWS = {"tta": 0, "seed": 0, "batch_size": 1, "workers": 1, "heatmaps": 0, "thumbnails": 0, "processes": 1}
 """The least that each number may be."""
 
@@ -67,7 +69,9 @@ class ScoreOptions:
     device : str
         "auto", "cpu", "cuda" or "cuda:N".
     precision : str
-        "fp32", "bf16", or "int8" for model files of ``cxrscore quantize``.
+        "fp32", "bf16", or "int8" for model files of ``cxrscore quantize``. "auto": the fastest that this machine
+        computes natively and whose effect on the scores, which ``quantize`` measures, is within the bound that the
+        model file states; otherwise "fp32".
     batch_size : int
         Films that are computed together.
     workers : int
@@ -136,7 +140,7 @@ class ScoreOptions:
     blank: str = "unknown"
     backend: str | None = None
     device: str = "auto"
-    precision: Precision | Literal["int8"] = "fp32"
+    precision: ScorePrecision | Literal["auto"] = "fp32"
     batch_size: int = 8
     workers: int = field(default_factory=default_workers)
     heatmaps: int = 14
@@ -166,7 +170,7 @@ class ScoreOptions:
         check_whole_numbers(self, LOWS)
         object.__setattr__(self, "findings", text_list(self.findings, "findings"))
         _ = self.label_rules  # InputError for an invalid text
-        check_word(self.precision, "precision", ("fp32", "bf16", "int8"))
+        check_word(self.precision, "precision", ("fp32", "bf16", "int8", AUTO))
         if self.target_prevalence is not None:
             object.__setattr__(self, "target_prevalence", target_prevalence(self.target_prevalence))
         if isinstance(self.partition, str):
@@ -225,6 +229,8 @@ class ScoreResult:
         Duration of the call.
     backend : str
         Backend that computed.
+    precision : str
+        In which it computed: "fp32", "bf16" or "int8".
     models : tuple of str
         SHA-256 of each model file, hex.
     tta : int
@@ -278,3 +284,4 @@ class ScoreResult:
     labels_joined: bool = False
     film_list_changed: bool = False
     partition: str = ""
+    precision: str = "fp32"

@@ -11,11 +11,12 @@ import copy
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from cxrscore import labels as lab
+from cxrscore.contract import ScorePrecision
 from cxrscore.errors import InputError
 from cxrscore.images import FilmStates, FoundFilms, film_digests, film_states, remember_digests
 from cxrscore.io.strict_json import get_nested, get_text, get_texts
@@ -34,7 +35,7 @@ from cxrscore.scorefile import (
 )
 from cxrscore.scoring.file_list import FileList, new_file_list
 from cxrscore.scoring.finalize import mark_public_films, merge_shards, patient_numbers
-from cxrscore.scoring.options import ScoreOptions
+from cxrscore.scoring.options import AUTO, ScoreOptions
 from cxrscore.scoring.pipeline import make_decoder_pool
 from cxrscore.scoring.run_context import KNOWN_AFTER_LOADING, RunContext, RuntimeInfo, known_inputs, prepare_run
 from cxrscore.scoring.thumbnails import ThumbnailCollector
@@ -56,6 +57,11 @@ class FinishedRun:
     def backend(self) -> str:
         return str(self.claim.inputs.get("backend"))
 
+    @property
+    def precision(self) -> ScorePrecision:
+        """Checked by finished_run."""
+        return cast(ScorePrecision, self.claim.inputs.get("precision"))
+
 
 def finished_run(options: ScoreOptions, files: Sequence[ModelFile], found: FoundFilms) -> FinishedRun | None:
     """The finished run of the output, or None.
@@ -67,8 +73,12 @@ def finished_run(options: ScoreOptions, files: Sequence[ModelFile], found: Found
         return None
     listing = new_file_list(options, found)
     findings, known = files[0].spec.findings, {**known_inputs(options, files), **listing.inputs}
-    claim = finished_provenance(options.file, listing.paths, findings, known, KNOWN_AFTER_LOADING)
-    if claim is None:
+    left_open: tuple[str, ...] = KNOWN_AFTER_LOADING
+    if options.precision == AUTO:
+        left_open = (*left_open, "precision")
+        del known["precision"]
+    claim = finished_provenance(options.file, listing.paths, findings, known, left_open)
+    if claim is None or claim.inputs.get("precision") not in get_args(ScorePrecision):
         return None
     backend, device = claim.inputs.get("backend"), claim.inputs.get("device")
     wanted = {"auto": device, "cuda": "cuda:0"}.get(options.device, options.device)
@@ -104,7 +114,7 @@ def update_labels(
         Lines on the label table, as RunContext.label_notes.
     """
     columns, provenance = read_label_columns(options.file)
-    given = replace(options, backend=finished.backend)
+    given = replace(options, backend=finished.backend, precision=finished.precision)
     job = prepare_run(given, files, found, _recorded_runtime(finished.claim, provenance))
     rows = range(len(job.paths))
     table = get_nested(provenance, "labels", "sha256")
@@ -141,6 +151,8 @@ def _recorded_runtime(claim: FileProvenance, provenance: Any) -> RuntimeInfo:
         device=str(claim.inputs.get("device")),
         cam_layer=get_text(provenance, "explainer", "cam_layer"),
         golden_difference=get_nested(provenance, "backend", "golden_difference"),
+        backend=str(claim.inputs.get("backend")),
+        precision=str(claim.inputs.get("precision")),
     )
 
 

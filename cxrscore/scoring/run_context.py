@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 import cxrscore
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Floats, Model, ModelSpec, SupportsInt8
-from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.contract import Floats, Model, Precision, ScorePrecision
+from cxrscore.errors import InputError
 from cxrscore.images import FoundFilms, Preprocessing
 from cxrscore.models.calibration import moved_calibration, prevalences
 from cxrscore.models.ensemble_file import load_scorers
 from cxrscore.models.model_file import EnsembleFile, ModelFile, int8_model
-from cxrscore.plugin_values import why_not
 from cxrscore.remote import PathOrUrl, RemotePath, as_local_path, remote_exists
+from cxrscore.scoring.backend_choice import choose_precision, chosen_backend
 from cxrscore.scoring.file_list import FileList, resume_file_list
-from cxrscore.scoring.options import ScoreOptions
+from cxrscore.scoring.options import AUTO, ScoreOptions
 from cxrscore.scoring.target_prevalence import checked_target, kept_note
 from cxrscore.scoring.tta import LIMITS
 
@@ -35,12 +35,17 @@ class RuntimeInfo:
 
     cam_layer          of the heat maps, as Scorer.cam_layer
     golden_difference  result of golden_difference
+    backend, precision what computed
+    precision_note     as RunContext.precision_note
     """
 
     framework: str
     device: str
     cam_layer: str
     golden_difference: float | None
+    backend: str
+    precision: str
+    precision_note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +54,16 @@ class LoadedModels:
 
     files              the model files in the given order, without their tensors
     backend            name of the backend
+    precision          in which the models compute
+    precision_note     as RunContext.precision_note
     models             the built models, in the same order
     golden_difference  result of golden_difference, which is computed once
     """
 
     files: tuple[ModelFile, ...]
     backend: str
+    precision: ScorePrecision
+    precision_note: str
     models: tuple[Model, ...]
     golden_difference: float | None
 
@@ -63,6 +72,9 @@ class LoadedModels:
 class RunContext:
     """A run that is ready to compute.
 
+    options      of the caller, but with the chosen backend and precision where it says auto
+    precision_note  for the user: the precision that auto takes and why, or that the device emulates the named one; ""
+                 if there is nothing to say
     file_list    the films of the run
     found        what the folder holds now
     labels       of all films of the run, for any partition; None, as ``labels_file``, if there is no label table
@@ -81,6 +93,7 @@ class RunContext:
     files: tuple[ModelFile, ...]
     backend: str
     models: tuple[Model, ...]
+    precision_note: str = ""
     runtime: RuntimeInfo | None = None
     loaded: LoadedModels | None = None
 
@@ -111,6 +124,11 @@ class RunContext:
             return {}
         points: Mapping[str, Any] = self.calibrated_document.get("thresholds", {})
         return points
+
+    @property
+    def precision(self) -> ScorePrecision:
+        """In which the models compute."""
+        return cast(ScorePrecision, self.options.precision)
 
     @property
     def computed_by(self) -> tuple[str, str]:
@@ -280,6 +298,7 @@ def prepare_run(
     runtime  reported by the process that computes; None: this process builds the models
     loaded   the models, if they are built already
     """
+    options, note = with_precision(options, files, runtime or loaded)
     listing = resume_file_list(options, found)
     labels, labels_file = _labels(options, listing, files[0].spec.findings)
     backend = chosen_backend(options, files) if loaded is None else loaded.backend
@@ -293,6 +312,7 @@ def prepare_run(
         files=tuple(replace(file, tensors={}) for file in files),
         backend=backend,
         models=models,
+        precision_note=note,
         runtime=runtime,
         loaded=loaded,
     )
@@ -301,6 +321,7 @@ def prepare_run(
 def prepare_worker(options: ScoreOptions, listing: FileList) -> RunContext:
     """The part of a run context that a worker needs: the built models and the films of the run."""
     files, nothing = load_models(options), FoundFilms(paths=())
+    options, note = with_precision(options, files)
     backend = chosen_backend(options, files)
     return RunContext(
         options=options,
@@ -311,13 +332,34 @@ def prepare_worker(options: ScoreOptions, listing: FileList) -> RunContext:
         files=tuple(replace(file, tensors={}) for file in files),
         backend=backend,
         models=_built(options, files, backend),
+        precision_note=note,
     )
 
 
+def with_precision(
+    options: ScoreOptions, files: Sequence[ModelFile], known: RuntimeInfo | LoadedModels | None = None
+) -> tuple[ScoreOptions, str]:
+    """The options with a backend and a precision in place of auto, and the note on the precision.
+
+    known  what has computed already, or is ready to: then that is the choice
+    """
+    if known is not None:
+        own: Any = {"backend": known.backend, "precision": known.precision} if options.precision == AUTO else {}
+        return replace(options, **own), known.precision_note
+    if options.precision == AUTO:
+        choice = choose_precision(options, files)
+        return replace(options, backend=choice.backend, precision=choice.precision), choice.note
+    if options.precision == "fp32":
+        return options, ""
+    backend = plugins.get_backend(chosen_backend(options, files))
+    return options, plugins.emulation_note(backend, options.precision, options.device)
+
+
 def _built(options: ScoreOptions, files: Sequence[ModelFile], name: str) -> tuple[Model, ...]:
-    backend, device, precision = plugins.get_backend(name), options.device, options.precision
-    if precision == "int8":
+    backend, device = plugins.get_backend(name), options.device
+    if options.precision == "int8":
         return tuple(int8_model(backend, file, device) for file in files)
+    precision = cast(Precision, options.precision)  # auto is replaced by now
     return tuple(backend.build(file.spec, file.tensors, device=device, precision=precision) for file in files)
 
 
@@ -345,36 +387,3 @@ def _find_labels(films: PathOrUrl) -> PathOrUrl | None:
         return None
     table = films / "labels.csv"
     return table if remote_exists(table) else None
-
-
-def chosen_backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
-    """The requested backend, else the fastest installed one that can run all models on the device: a process uses one
-    framework only."""
-    if options.backend is not None:
-        return options.backend
-    specs = list({(file.spec.architecture, file.spec.network): file.spec for file in files}.values())
-    wanted = [spec.architecture for spec in specs]
-    able = [_capable_backends(spec, options) for spec in specs]
-    fitting = [name for name in able[0] if all(name in names for names in able[1:])]
-    if fitting:
-        return fitting[0]
-    if options.precision == "int8":
-        raise BackendUnavailableError(
-            'no installed backend computes these models in int8; OpenVINO does: pip install "cxrscore[openvino]"'
-        )
-    # Requested by name, so that the error names the missing package and how to install it.
-    plugins.get_backend(files[0].document.get("training", {}).get("backend") or "torch")
-    runs = "; ".join(f"{name!r} by {', '.join(names) or 'none'}" for name, names in zip(wanted, able, strict=True))
-    there = plugins.available_backends().values()
-    lacking = [reason for spec in specs for one in there if (reason := why_not(one, spec.architecture, spec.network))]
-    raise InputError(
-        f"no installed backend can run {' and '.join(map(repr, wanted))} ({runs}): {'; '.join(lacking)}. See `cxrscore "
-        "plugins`."
-    )
-
-
-def _capable_backends(spec: ModelSpec, options: ScoreOptions) -> list[str]:
-    """The backends that can run it with these options, the fastest first."""
-    names = plugins.fastest_backends(spec, options.device)
-    there = plugins.available_backends()
-    return [name for name in names if options.precision != "int8" or isinstance(there[name], SupportsInt8)]

@@ -14,8 +14,8 @@ from cxrscore.labels import describe_columns, describe_rules, match_counts
 from cxrscore.models.evaluation import Evaluation, format_count, read_probe, used_recipe
 from cxrscore.models.model_file import EnsembleFile, ModelFile
 from cxrscore.show.describe import (
+    describe_effect,
     describe_ensemble,
-    describe_int8,
     describe_model,
     described_findings,
     model_evaluation,
@@ -131,7 +131,8 @@ def _model(found: Any) -> str:
         ("Head", get_text(found, "spec", "head")),
         ("Parameters", f"{found['parameters']:,}"),
         *file,
-        ("int8", describe_int8(found) or "not measured"),
+        ("int8", describe_effect(found, "int8") or "not measured"),
+        ("bf16", describe_effect(found, "bf16") or "not measured"),
     )
 
 

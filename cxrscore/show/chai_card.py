@@ -17,8 +17,8 @@ from cxrscore.models.evaluation import Evaluation, Figure, format_count
 from cxrscore.models.model_file import EnsembleFile, ModelFile
 from cxrscore.show.card import created, is_ensemble_document, is_imported, model_input, model_output, split_by_patient
 from cxrscore.show.describe import (
+    describe_effect,
     describe_ensemble,
-    describe_int8,
     describe_model,
     described_findings,
     model_evaluation,
@@ -368,7 +368,7 @@ def _reliability(found: Any, evaluation: Evaluation | None) -> Content:
             (f"Calibration error, {on}", _plain(evaluation.calibration_error)),
             (f"Spread of the probabilities, 95th minus 5th percentile, {on}", _plain(evaluation.spread)),
         ]
-    int8 = describe_int8(found)
+    int8, bf16 = (describe_effect(found, precision) for precision in ("int8", "bf16"))
     return _metric(
         goal=_paragraphs(
             "Calibration: a probability of 0.2 means that 2 of 10 such films are positive.",
@@ -380,6 +380,7 @@ def _reliability(found: Any, evaluation: Evaluation | None) -> Content:
             escape_markdown(found["probabilities"]),
             _caution(found, evaluation) if results else "",
             f"In 8-bit integers: {escape_markdown(int8)}." if int8 else "",
+            f"In bfloat16: {escape_markdown(bf16)}." if bf16 else "",
             _missing("what these figures mean for the safety of the use."),
         ),
         **_test(found, evaluation if results else None, bool(results)),

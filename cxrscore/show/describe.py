@@ -56,23 +56,38 @@ def describe_ensemble(ensemble: EnsembleFile) -> dict[str, Any]:
     }
 
 
-def describe_int8(described: Mapping[str, Any]) -> str:
-    """What 8-bit integers do to the model's scores, as ``quantize`` measured it; "" where it has not."""
-    measured = get_nested(described, "quantization")
-    if not measured:
+def describe_effect(described: Mapping[str, Any], precision: str) -> str:
+    """What "int8" or "bf16" does to the model's scores, as ``quantize`` measured it; "" where it has not."""
+    effect = get_nested(described, "precision_effects", precision)
+    ranges = get_nested(described, "quantization") if precision == "int8" else None
+    if not effect and not ranges:
         return ""
-    compared = get_nested(measured, "comparison")
+    if not effect:  # a file of an earlier version
+        old = get_nested(ranges, "comparison")
+        names = {"macro_auc_before": "macro_auc", "macro_auc_after": "macro_auc_int8"}
+        effect = {**(old or {}), **{new: get_nested(old, name) for new, name in names.items()}}
     words = (
-        f"ranges of {get_text(measured, 'films')} films; probabilities move by at most "
-        f"{_rounded(compared, 'max_difference')}, "
-        f"{_rounded(compared, 'mean_difference')} in the mean"
+        f"probabilities move by at most {_rounded(effect, 'max_difference')}, {_rounded(effect, 'mean_difference')} in "
+        "the mean"
     )
-    if get_nested(compared, "macro_auc") is None:
+    if ranges:
+        words = f"ranges of {get_text(ranges, 'films')} films; {words}"
+    if get_nested(effect, "macro_auc_before") is None:
         return words
     return (
-        f"{words}; macro AUC of {get_text(compared, 'labelled_films')} films not trained on "
-        f"{_rounded(compared, 'macro_auc')}, "
-        f"in int8 {_rounded(compared, 'macro_auc_int8')}"
+        f"{words}; macro AUC of {get_text(effect, 'labelled_films')} films not trained on "
+        f"{_rounded(effect, 'macro_auc_before')}, in {precision} {_rounded(effect, 'macro_auc_after')}"
+    )
+
+
+def describe_bound(described: Mapping[str, Any]) -> str:
+    """The largest effect that ``score --precision auto`` accepts; "" without one."""
+    bound = get_nested(described, "precision_bound")
+    if not bound:
+        return ""
+    return (
+        f"uses bf16 or int8 if probabilities move by at most {get_nested(bound, 'max_difference'):g} and the macro AUC "
+        f"falls by at most {get_nested(bound, 'max_auc_loss'):g}"
     )
 
 

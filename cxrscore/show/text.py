@@ -9,7 +9,7 @@ from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
 from cxrscore.labels import describe_columns, describe_rules, match_counts
 from cxrscore.models.evaluation import Evaluation, Yardsticks, format_count, read_evaluation, read_probe, used_recipe
-from cxrscore.show.describe import describe_int8, model_evaluation
+from cxrscore.show.describe import describe_bound, describe_effect, model_evaluation
 
 _LONGEST = 60
 """Characters of a text that are shown, so that one long name does not push all columns away."""
@@ -111,7 +111,9 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
         ("tensors", f"{found['tensors']} with {found['parameters']:,} numbers"),
         ("input", f"{spec['normalize']}; films not square: {get_text(found, 'preprocessing', 'fit')}"),
         ("head", f"{spec['head']}, {spec['activation']}; trained: {spec['trainable']}"),
-        ("int8", describe_int8(found)),
+        ("int8", describe_effect(found, "int8")),
+        ("bf16", describe_effect(found, "bf16")),
+        ("auto", describe_bound(found)),
         ("licence", get_text(found, "licence")),
         ("trained on", ", ".join(get_texts(found, "trained_on"))),
     )

@@ -12,6 +12,7 @@ gives pytest every case of a backend. ``run_cases(BackendCases, backend=MyBacken
 from cxrscore.testing.backend_build import BuildCases
 from cxrscore.testing.backend_heatmaps import FeatureCases, HeatmapCases
 from cxrscore.testing.backend_int8 import Int8Cases
+from cxrscore.testing.backend_native import NativePrecisionCases
 from cxrscore.testing.backend_operations import OperationCases
 from cxrscore.testing.backend_optimiser import OptimiserCases
 from cxrscore.testing.backend_parallel import DistributedCases
@@ -41,8 +42,9 @@ class BackendCases(
     DistributedCases,
     Int8Cases,
     OperationCases,
+    NativePrecisionCases,
 ):
-    """Cases of a backend, B01 to B80. Fixture: ``backend``, an object that cxrscore_backends returns."""
+    """Cases of a backend, B01 to B81. Fixture: ``backend``, an object that cxrscore_backends returns."""
 
 
 __all__ = [

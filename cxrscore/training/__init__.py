@@ -165,6 +165,7 @@ def _train(
         check_calibration(options.calibration_method, spec)
         if number is None or not number.index:
             _log_data(data, say)
+            _log_emulation(options, backend, say)
         if number is not None:
             say(f"network {number.index + 1} of {number.count}: {options.architecture}, {options.size} pixels")
         _log_public_films(sets_of_weights(options, base), data, say)
@@ -440,6 +441,12 @@ def _held_out(data: Data, fitted: FitResult, valid_logits: Floats) -> HeldOut:
         folds=probe.folds,
         weights=data.weights_of(probe.rows),
     )
+
+
+def _log_emulation(options: TrainOptions, backend: Backend, say: Log) -> None:
+    """Says that the device emulates the precision, if it does."""
+    if options.precision != "fp32" and (note := plugins.emulation_note(backend, options.precision, options.device)):
+        say(note)
 
 
 def _trainer(members: Sequence[TrainOptions]) -> Backend:

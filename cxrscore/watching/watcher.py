@@ -160,12 +160,14 @@ class Watcher:
         self._had_films = found.films > 0
         text = f"watching {options.films}: {found.films:,} films are in {found.files:,} "
         text += f"scores files of {self._config.output}; {self._loaded.backend} scores the new ones"
+        text += f"; {self._loaded.precision_note}" if self._loaded.precision_note else ""
         values = {"files": found.files, "films": found.films, "backend": self._loaded.backend}
         self._tell(Event(kind="started", text=text, values=values))
         if found.rebuilt:
             text = f"the index was made anew from the scores files: {found.rebuilt}"
             self._tell(Event(kind="index_rebuilt", text=text))
-        now = json.loads(canonical_json(known_inputs(options, self._loaded.files)))
+        own = replace(options, precision=self._loaded.precision)
+        now = json.loads(canonical_json(known_inputs(own, self._loaded.files)))
         if names := sorted({name for one in found.inputs for name in now if one.get(name) != now[name]}):
             text = (
                 f"some scores files were made with other inputs ({', '.join(names)}): their films are not scored again"

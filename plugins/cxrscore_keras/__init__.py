@@ -6,9 +6,10 @@ Importing this module imports no framework.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from cxrscore.contract import Backend, Model, ModelSpec, Precision, Tensors, hookimpl
+from cxrscore.contract import Backend, Model, ModelSpec, Precision, ScorePrecision, Tensors, hookimpl
 from cxrscore.errors import BackendUnavailableError
 from cxrscore.networks.operations import OPERATIONS
 
@@ -33,15 +34,26 @@ class KerasBackend:
         precision: Precision = "fp32",
         seed: int = 0,
     ) -> Model:
+        with self._starting():
+            from cxrscore_keras.model import build
+        return build(spec, tensors, device=device, precision=precision, seed=seed)
+
+    def native_precisions(self, device: str = "auto") -> Sequence[ScorePrecision]:
+        with self._starting():
+            from cxrscore_keras.model import native_precisions
+        return native_precisions(device)
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """The import of Keras, quietly; BackendUnavailableError if it fails."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at import only
         try:
-            from cxrscore_keras.model import build
+            yield
         except (ImportError, ValueError) as error:  # an engine that is not installed, or an invalid name
             raise BackendUnavailableError(
                 f"Keras does not start: {error}. It needs an engine: install one with {self.install}, "
                 "or name the installed one in KERAS_BACKEND (tensorflow, torch or jax)."
             ) from error
-        return build(spec, tensors, device=device, precision=precision, seed=seed)
 
 
 @hookimpl

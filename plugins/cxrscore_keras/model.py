@@ -7,11 +7,23 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
 
-from cxrscore.contract import Array, Batch, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
+from cxrscore.contract import (
+    Array,
+    Batch,
+    CamParts,
+    Floats,
+    Loss,
+    ModelSpec,
+    Optimiser,
+    Precision,
+    ScorePrecision,
+    Tensors,
+)
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.networks.tensors import (
     check_adam_state,
@@ -25,6 +37,7 @@ from cxrscore.networks.tensors import (
     trainable_names,
     trainable_of,
 )
+from cxrscore.system_resources import processor_has
 from cxrscore_keras.nets import Network, neutral_variables
 from cxrscore_keras.optimiser import Adam
 from cxrscore_keras.precision import full_float32
@@ -42,6 +55,28 @@ def build(
         for name, value in values.items():
             own[name].assign(np.array(value))  # a copy, because jax may alias the memory
     return KerasModel(spec, network, found)
+
+
+def native_precisions(device: str) -> tuple[ScorePrecision, ...]:
+    """See contract.SupportsNativePrecisions. Bfloat16 of JAX on a processor is not known to be faster."""
+    engine, found = keras.config.backend(), _found(device)
+    if found == "cpu":
+        native = engine != "jax" and "bf16" in processor_has()
+    else:
+        native = _compute_capability(engine, int(found.partition(":")[2])) >= 8
+    return ("bf16", "fp32") if native else ("fp32",)
+
+
+def _compute_capability(engine: str, number: int) -> int:
+    """The major number of a GPU; 0 if the engine does not say. Those from 8 on have bfloat16."""
+    framework: Any = sys.modules[engine]
+    if engine == "torch":
+        return int(framework.cuda.get_device_capability(number)[0])
+    if engine == "jax":
+        named = str(getattr(framework.devices("gpu")[number], "compute_capability", 0))
+        return int(named.partition(".")[0])
+    device = framework.config.list_physical_devices("GPU")[number]
+    return int(framework.config.experimental.get_device_details(device).get("compute_capability", (0,))[0])
 
 
 def _found(device: str) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from cxrscore.contract import Backend, Model, ModelSpec, Precision, Ranges, Tensors, hookimpl
+from cxrscore.contract import Backend, Model, ModelSpec, Precision, Ranges, ScorePrecision, Tensors, hookimpl
 from cxrscore.networks.operations import OPERATIONS
 
 _TELEMETRY = "openvino_telemetry"
@@ -40,6 +40,13 @@ class OpenVinoBackend:
         with _without_telemetry():
             from cxrscore_openvino.model import build_int8
         return build_int8(spec, tensors, ranges, device=device)
+
+    def native_precisions(self, device: str = "auto") -> Sequence[ScorePrecision]:
+        """What both the processor and OpenVINO have: OpenVINO lists int8 on every processor, and computes it without
+        dot products where there are none."""
+        with _without_telemetry():
+            from cxrscore_openvino.model import native_precisions
+        return native_precisions(device)
 
 
 @contextmanager

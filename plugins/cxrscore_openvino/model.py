@@ -10,7 +10,7 @@ import numpy as np
 import openvino
 from openvino import AsyncInferQueue, CompiledModel, Core
 
-from cxrscore.contract import Array, CamParts, Floats, ModelSpec, Precision, Ranges, Tensors
+from cxrscore.contract import Array, CamParts, Floats, ModelSpec, Precision, Ranges, ScorePrecision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.networks.graph import HEAD
 from cxrscore.networks.tensors import (
@@ -25,7 +25,7 @@ from cxrscore.networks.tensors import (
     map_shape,
     pool_map,
 )
-from cxrscore.system_resources import one_arena
+from cxrscore.system_resources import one_arena, processor_has
 from cxrscore_openvino.nets import from_neutral, network, range_network
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
@@ -64,6 +64,14 @@ def _core() -> Core:
 def _check_device(device: str) -> None:
     if device not in ("auto", "cpu"):
         raise BackendUnavailableError(f"device {device!r} is not available for OpenVINO, which has cpu here")
+
+
+def native_precisions(device: str) -> tuple[ScorePrecision, ...]:
+    """See contract.SupportsNativePrecisions."""
+    _check_device(device)
+    listed, own = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), processor_has()
+    faster: tuple[ScorePrecision, ...] = ("int8", "bf16")
+    return (*(name for name in faster if name in own and name.upper() in listed), "fp32")
 
 
 def _has_bf16() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cxrscore.contract import Backend, Model, ModelSpec, Precision, ProcessGroup, Tensors, hookimpl
+from cxrscore.contract import Backend, Model, ModelSpec, Precision, ProcessGroup, ScorePrecision, Tensors, hookimpl
 from cxrscore.networks.operations import OPERATIONS
 
 
@@ -31,6 +31,11 @@ class TorchBackend:
         from cxrscore_torch.model import build
 
         return build(spec, tensors, device=device, precision=precision, seed=seed)
+
+    def native_precisions(self, device: str = "auto") -> Sequence[ScorePrecision]:
+        from cxrscore_torch.model import native_precisions
+
+        return native_precisions(device)
 
     def join(self, *, rank: int, of: int, device: str) -> ProcessGroup:
         from cxrscore_torch.distributed import join

@@ -10,7 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrscore.contract import Array, Batch, BatchNorm, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
+from cxrscore.contract import (
+    Array,
+    Batch,
+    BatchNorm,
+    CamParts,
+    Floats,
+    Loss,
+    ModelSpec,
+    Optimiser,
+    Precision,
+    ScorePrecision,
+    Tensors,
+)
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.networks.tensors import (
     cam_layers,
@@ -27,7 +39,7 @@ from cxrscore.networks.tensors import (
     trainable_names,
     trainable_of,
 )
-from cxrscore.system_resources import keep_freed_memory
+from cxrscore.system_resources import keep_freed_memory, processor_has
 from cxrscore_torch.cuda_streams import Pass, SingleStream, StreamPool, full_float32
 from cxrscore_torch.distributed import sum_step
 from cxrscore_torch.nets import Network, from_neutral, neutral_tensors, to_neutral, to_numpy
@@ -57,6 +69,14 @@ def _found(device: str) -> torch.device:
     if wanted not in there:
         raise BackendUnavailableError(f"device {device!r} is not available for PyTorch, which has {', '.join(there)}")
     return torch.device(wanted)
+
+
+def native_precisions(device: str) -> tuple[ScorePrecision, ...]:
+    """See contract.SupportsNativePrecisions. GPUs have bfloat16 since compute capability 8; PyTorch emulates it on
+    older ones, as on processors without it."""
+    place = _found(device)
+    native = "bf16" in processor_has() if place.type == "cpu" else torch.cuda.get_device_capability(place) >= (8, 0)
+    return ("bf16", "fp32") if native else ("fp32",)
 
 
 class _Learner:

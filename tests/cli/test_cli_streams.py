@@ -63,8 +63,21 @@ _MODEL = {
     "evaluation": _EVALUATION,
     "warnings": [],
 }
-_COMPARED = {"films": 1, "max_difference": 0.0, "mean_difference": 0.0, "macro_auc": None}
-_INT8 = {"quantization": {"films": 1, "comparison": _COMPARED}, "backend": "b", "failed": 0, "output": "m", "notes": []}
+_EFFECT = {
+    "native": ["int8"],
+    "films": 1,
+    **dict.fromkeys(("max_difference", "mean_difference"), 0.0),
+    **dict.fromkeys(("macro_auc_before", "macro_auc_after")),
+}
+_INT8 = {
+    "quantization": {"films": 1},
+    "precision_effects": {"int8": _EFFECT},
+    "precision_bound": {"max_difference": 0.02, "max_auc_loss": 0.002},
+    "backend": "b",
+    "failed": 0,
+    "output": "m",
+    "notes": [],
+}
 _IMPORTED = {
     "architecture": "densenet121",
     "checkpoint_type": "k",
@@ -80,6 +93,7 @@ _SCORED = {
     "scored": 0,
     "seconds": 0.0,
     "backend": "b",
+    "precision": "fp32",
     "partition": "",
     "has_leakage": False,
     "not_held_out": [],

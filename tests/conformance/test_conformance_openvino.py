@@ -270,6 +270,22 @@ def test_a_processor_without_bf16_is_named(backend, processor):
     assert backend.build(TINY, None).spec == TINY
 
 
+@pytest.mark.parametrize(
+    ("own", "listed", "native"),
+    [
+        (["bf16", "int8"], ["BF16", "FP32", "INT8"], ("int8", "bf16", "fp32")),
+        ([], ["FP32", "INT8"], ("fp32",)),  # AVX2: OpenVINO lists int8 where there are no dot products
+        (["int8"], ["FP32", "INT8"], ("int8", "fp32")),
+        (["bf16", "int8"], ["FP32"], ("fp32",)),
+    ],
+    ids=["all", "avx2", "vnni", "not listed"],
+)
+def test_native_is_what_both_processor_and_openvino_have(backend, processor, monkeypatch, own, listed, native):
+    processor(*listed)
+    monkeypatch.setattr("cxrscore_openvino.model.processor_has", lambda: frozenset(own))
+    assert tuple(backend.native_precisions("auto")) == native
+
+
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "gpu"])
 def test_it_runs_on_the_processor_only(backend, device):
     with pytest.raises(BackendUnavailableError, match="has cpu"):

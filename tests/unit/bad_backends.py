@@ -343,3 +343,9 @@ class AnyLayer(Small):
     def build_int8(self, spec, tensors, ranges, **options):
         known = {layer: ends for layer, ends in ranges.items() if f"{layer}/kernel" in tensors}
         return super().build_int8(spec, tensors, known, **options)
+
+
+@fails("B81")
+class NativeOnAnyDevice(Small):
+    def native_precisions(self, device="auto"):
+        return ("bf16", "fp32")

@@ -353,6 +353,11 @@ class NumpyBackend:
     def join(self, *, rank, of, device):
         return Alone()
 
+    def native_precisions(self, device="auto"):
+        if device not in ("auto", "cpu"):
+            raise BackendUnavailableError(f"device {device!r} is not there for NumPy, which has cpu")
+        return ("fp32", "bf16", "int8")  # it rounds in fp32, which costs time
+
     def build_int8(self, spec, tensors, ranges, *, device="auto"):
         if foreign := [layer for layer in ranges if f"{layer}/kernel" not in tensors or layer == "head"]:
             raise InputError(f"{spec.architecture} has no convolution {', '.join(foreign)}")

@@ -171,7 +171,7 @@ class ScoringBackend(NumpyBackend):
 
     trains = False
     architectures = ("tinycnn",)
-    join = None
+    join = native_precisions = None
 
     def build(self, spec, tensors, *, precision="fp32", **options):
         if precision != "fp32":
@@ -190,7 +190,7 @@ def test_cases_of_abilities_that_a_backend_lacks_are_skipped_with_the_reason():
     for number in ("B38", "B49"):
         assert skipped.pop(number) == "no architecture of this backend is known to have batch normalisation"
         del abilities[number]
-    who = {"SupportsDistributed": "ScoringBackend"}
+    who = dict.fromkeys(("SupportsDistributed", "SupportsNativePrecisions"), "ScoringBackend")
     assert skipped == {number: f"{who.get(able, 'Scorer')} is not {able}" for number, able in abilities.items()}
 
 
@@ -216,6 +216,7 @@ class LinearModel:
 
 class LinearBackend(NumpyBackend):
     architectures = ("quarters",)
+    native_precisions = None
     trains = False
 
     def build(self, spec, tensors, *, device="auto", precision="fp32", seed=0):

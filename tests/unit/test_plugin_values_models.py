@@ -224,9 +224,32 @@ def test_a_checked_model_has_the_abilities_of_the_model_in_it_and_no_others():
     checked = checked_backend(backend, ORIGIN)
     model = checked.build(SPEC, None)
     assert [ability for ability in ABILITIES if isinstance(model, ability)] == []
-    assert not isinstance(checked, contract.SupportsInt8 | contract.SupportsDistributed)
+    abilities = contract.SupportsInt8 | contract.SupportsDistributed | contract.SupportsNativePrecisions
+    assert not isinstance(checked, abilities)
     assert isinstance(checked_backend(NumpyBackend(), ORIGIN), contract.SupportsInt8)
     assert isinstance(checked_backend(NumpyBackend(), ORIGIN), contract.SupportsDistributed)
+    assert isinstance(checked_backend(NumpyBackend(), ORIGIN), contract.SupportsNativePrecisions)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ("fp32", "returned 'fp32', expected fp32 and other names of fp32, bf16, int8, each once"),
+        (("bf16",), "expected fp32 and other names"),
+        (("fp32", "fp16"), "expected fp32 and other names"),
+        (("fp32", 16), "expected fp32 and other names"),
+        (("fp32", "bf16", "fp32"), "expected fp32 and other names"),
+        (None, "returned None, expected fp32 and other names"),
+    ],
+)
+def test_what_a_device_computes_natively_is_checked(found, words):
+    backend = NumpyBackend()
+    backend.native_precisions = lambda device: found
+    with pytest.raises(PluginError) as refusal:
+        checked_backend(backend, ORIGIN).native_precisions("cpu")
+    assert words in str(refusal.value)
+    backend.native_precisions = lambda device: ["bf16", "fp32"]
+    assert checked_backend(backend, ORIGIN).native_precisions("cpu") == ("bf16", "fp32")
 
 
 NAMES = ("name", "requires", "install", "architectures", "trains", "speed")

@@ -1,4 +1,4 @@
-"""Ranges for 8-bit arithmetic: how they are measured, what is written, and when nothing is."""
+"""Ranges for int8, effects of int8 and bf16: how they are measured, what is written, and when nothing is."""
 
 import hashlib
 import json
@@ -33,8 +33,14 @@ def home(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def native(monkeypatch):
+    """native(precision, ...) makes every backend say that the device computes these natively."""
+    return lambda *found: monkeypatch.setattr("cxrscore.plugins.native_precisions", lambda *given: found)
+
+
 def options(home, output, **changed):
-    return QuantizeOptions(model=home / "a", films=home / "films", output=output, **changed)
+    return QuantizeOptions(**{"model": home / "a", "films": home / "films", "output": output, **changed})
 
 
 def score(home, output, model, **changed):
@@ -49,7 +55,8 @@ def test_the_new_file_is_the_old_one_with_ranges(home):
     old, new = load_model(home / "a"), load_model(home / "a8")
     assert all(np.array_equal(new.tensors[name], value) for name, value in old.tensors.items())
     told = new.document["quantization"]
-    assert {**old.document, "quantization": told} == new.document
+    added = {name: new.document[name] for name in ("quantization", "precision_effects", "precision_bound")}
+    assert {**old.document, **added} == new.document
     assert list(told["ranges"]) == ["conv2", "conv3", "conv4"]
     assert all(0 <= low < high for low, high in told["ranges"].values())
     hashes = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in (home / "films").glob("0*.png"))
@@ -78,8 +85,52 @@ def test_int8_without_ranges_says_how_to_get_them(home, tmp_path):
 def test_a_backend_without_int8_is_named(home, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="'torch' does not compute in int8; openvino does"):
         score(home, tmp_path / "o.h5", "a8", backend="torch")
-    with pytest.raises(BackendUnavailableError, match="torch computes in int8"):
-        quantize_model(options(home, tmp_path / "b", backend="torch"))
+
+
+def test_a_backend_without_int8_measures_bf16_alone(home, tmp_path, native):
+    native("bf16", "fp32")
+    result = quantize_model(options(home, tmp_path / "b", backend="torch", max_difference=0.5, max_auc_loss=0))
+    assert (result.quantization, set(result.precision_effects)) == (None, {"bf16"})
+    assert result.notes == ("backend torch does not compute in int8: only the effect of bf16 was measured",)
+    document = load_model(tmp_path / "b").document
+    assert "quantization" not in document
+    assert document["precision_bound"] == {"max_difference": 0.5, "max_auc_loss": 0}
+    effect = document["precision_effects"]["bf16"]
+    assert (effect["backend"], effect["device"], effect["native"]) == ("torch", "cpu", ["bf16", "fp32"])
+    assert effect["framework"].startswith("torch ")
+    assert 0 < effect["max_difference"] < 0.02
+    result = quantize_model(options(home, tmp_path / "b", backend="torch"))  # the output of this command is replaced
+    assert result.precision_bound == {"max_difference": 0.02, "max_auc_loss": 0.002}
+
+
+def test_other_effects_of_the_file_stay(home, tmp_path, native):
+    native("bf16", "fp32")
+    quantize_model(options(home, tmp_path / "b", model=home / "a8", backend="torch"))
+    old, new = load_model(home / "a8").document, load_model(tmp_path / "b").document
+    assert new["precision_effects"]["int8"] == old["precision_effects"]["int8"]
+    assert (new["precision_effects"]["bf16"]["backend"], new["quantization"]) == ("torch", old["quantization"])
+
+
+def test_bf16_is_not_measured_where_it_is_not_native(home, tmp_path, native):
+    native("fp32")
+    result = quantize_model(options(home, tmp_path / "b"))
+    assert set(result.precision_effects) == {"int8"}
+    assert result.precision_effects["int8"]["native"] == ["fp32"]
+    assert "backend openvino does not compute it natively on this device" in result.notes[0]
+    with pytest.raises(BackendUnavailableError, match="no backend of torch computes in int8, or in bf16 natively"):
+        quantize_model(options(home, tmp_path / "c", backend="torch"))
+
+
+def test_without_int8_the_fastest_backend_with_native_bf16_measures(home, tmp_path, native, monkeypatch):
+    native("bf16", "fp32")
+    monkeypatch.setattr("cxrscore.plugins.fastest_backends", lambda *given: ["torch"])
+    assert quantize_model(options(home, tmp_path / "b")).backend == "torch"
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, "much", True])
+def test_a_bound_is_a_number_from_0_to_1(home, tmp_path, value):
+    with pytest.raises(InputError, match=r"max_difference is .*, expected a number from 0 to 1"):
+        options(home, tmp_path / "b", max_difference=value)
 
 
 def test_where_no_backend_is_named_one_with_int8_is_taken(home, tmp_path, monkeypatch):
@@ -90,7 +141,7 @@ def test_where_no_backend_is_named_one_with_int8_is_taken(home, tmp_path, monkey
 
 
 def test_a_loss_of_auc_writes_nothing(home, tmp_path, monkeypatch):
-    aucs = iter((0.8, 0.7949))
+    aucs = iter((0.8, 0.7949, 0.8, 0.8))  # in fp32 and int8, in fp32 and bf16
     monkeypatch.setattr(quantize, "_macro_auc", lambda *given: next(aucs))
     with pytest.raises(CheckError, match=r"0\.7949 instead of 0\.8000"):
         quantize_model(options(home, tmp_path / "b"))
@@ -113,7 +164,12 @@ def test_the_films_that_are_compared_by_hand(home):
     moved = 1 / (1 + np.exp(-2.0)) - 0.5  # 0.381 in one of four films
     assert found["max_difference"] == pytest.approx(moved, abs=1e-3)
     assert found["mean_difference"] == pytest.approx(moved / 4, abs=1e-3)
-    assert (found["films"], found["labelled_films"], found["macro_auc"], found["macro_auc_int8"]) == (4, 2, 1.0, 0.0)
+    assert (found["films"], found["labelled_films"], found["macro_auc_before"], found["macro_auc_after"]) == (
+        4,
+        2,
+        1.0,
+        0.0,
+    )
 
 
 def test_a_range_is_the_mean_of_the_films_extremes(home):
@@ -140,8 +196,14 @@ def test_the_command_says_what_it_costs(home, tmp_path):
     given = ["quantize", str(home / "a"), str(home / "films"), "-o", str(tmp_path / "b"), "--json"]
     done = CliRunner().invoke(main, given)
     assert done.exit_code == 0, done.stderr
-    assert "max |dp|" in done.stderr
+    assert "int8, 6 films: max |dp| 0.0" in done.stderr
     assert "the effect on the AUC is unknown" in done.stderr
+    own = load_model(tmp_path / "b").document["precision_effects"]["int8"]["native"]
+    verdict = "may use int8" if "int8" in own else "does not use int8: this device does not compute it natively"
+    assert f"`score --precision auto` {verdict}\n" in done.stderr
     told = json.loads(done.stdout)
+    bounded = CliRunner().invoke(main, [*given, "--max-difference", "0"])
+    assert "`score --precision auto` does not use int8: probabilities move by up to 0.0" in bounded.stderr
+    assert ", more than the bound 0\n" in bounded.stderr
     assert (told["backend"], set(told["quantization"]["ranges"])) == ("openvino", {"conv2", "conv3", "conv4"})
     assert len(load_model(home / "a").spec.findings) == len(FINDINGS)

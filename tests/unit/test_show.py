@@ -327,14 +327,34 @@ def test_what_8_bit_integers_cost_is_told_where_it_was_measured(model):
         "max_difference": 0.04,
         "mean_difference": 0.005,
         "labelled_films": 7,
-        "macro_auc": 0.75,
-        "macro_auc_int8": 0.7475,
+        "macro_auc_before": 0.75,
+        "macro_auc_after": 0.7475,
     }
     measured = {"model": "a" * 64, "backend": "openvino", "films": 9, "fingerprint": "b" * 64, "ranges": {}}
+    moved = "probabilities move by at most 0.0400, 0.0050 in the mean"
+    of_labels = "; macro AUC of 7 films not trained on 0.7500, in {} 0.7475"
+    unlabelled = {"labelled_films": 0, "macro_auc_before": None, "macro_auc_after": None}
+    for changed, more in (({}, of_labels), (unlabelled, "")):
+        effect = {**compared, **changed}
+        effects = {"quantization": measured, "precision_effects": {"int8": effect, "bf16": effect}}
+        bound = {"precision_bound": {"max_difference": 0.02, "max_auc_loss": 0.002}}
+        quantized = replace(loaded, document={**loaded.document, **effects, **bound})
+        int8, bf16 = f"ranges of 9 films; {moved}{more.format('int8')}\n", f"{moved}{more.format('bf16')}\n"
+        shown, card = as_text(describe_model(quantized)), model_card(quantized)
+        assert f"int8        {int8}" in shown
+        assert f"bf16        {bf16}" in shown
+        assert (
+            "auto        uses bf16 or int8 if probabilities move by at most 0.02 and the macro AUC falls by " in shown
+        )
+        assert f"int8: {int8}" in card
+        assert f"bf16: {bf16}" in card
+
+
+def test_the_comparison_of_a_quantized_file_of_an_earlier_version_is_shown(model):
+    loaded = load_model(model)
+    old = {"max_difference": 0.04, "mean_difference": 0.005, "labelled_films": 7, "macro_auc": 0.75}
+    quantization = {"films": 9, "comparison": {**old, "films": 9, "macro_auc_int8": 0.7475}}
     told = "ranges of 9 films; probabilities move by at most 0.0400, 0.0050 in the mean"
     of_labels = "; macro AUC of 7 films not trained on 0.7500, in int8 0.7475"
-    for changed, more in (({}, of_labels), ({"labelled_films": 0, "macro_auc": None, "macro_auc_int8": None}, "")):
-        quantization = {**measured, "comparison": {**compared, **changed}}
-        quantized = replace(loaded, document={**loaded.document, "quantization": quantization})
-        assert f"int8        {told}{more}\n" in as_text(describe_model(quantized))
-        assert f"int8: {told}{more}\n" in model_card(quantized)
+    quantized = replace(loaded, document={**loaded.document, "quantization": quantization})
+    assert f"int8        {told}{of_labels}\n" in as_text(describe_model(quantized))

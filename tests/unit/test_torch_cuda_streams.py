@@ -334,3 +334,23 @@ def test_results_on_the_cpu_are_copies():
     (found,) = SingleStream()(lambda inputs: (inputs,), given)
     found += 1
     np.testing.assert_array_equal(given, films(1))
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "native"),
+    [("cuda:0", (7, 5), ("fp32",)), ("cuda:0", (8, 0), ("bf16", "fp32")), ("cuda:0", (12, 0), ("bf16", "fp32"))],
+)
+def test_gpus_compute_bf16_since_capability_8(monkeypatch, device, capability, native):
+    from cxrscore_torch import model
+
+    monkeypatch.setattr(model, "_found", torch.device)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: capability)
+    assert model.native_precisions(device) == native
+
+
+def test_processors_compute_bf16_if_they_have_it(monkeypatch):
+    from cxrscore_torch import model
+
+    for own, native in ((("bf16",), ("bf16", "fp32")), ((), ("fp32",))):
+        monkeypatch.setattr(model, "processor_has", lambda own=own: frozenset(own))
+        assert model.native_precisions("cpu") == native

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -91,6 +90,8 @@ def _first_bytes(path: PathOrUrl) -> bytes:
 @functools.cache
 def decoder_versions() -> dict[str, str]:
     """Versions of everything that decides the pixels of a film besides its bytes; "" for what is not installed."""
+    import importlib.metadata  # here, as each decoder process would import it, and its parts, without a need
+
     found = {"cxrscore": cxrscore.__version__, "opencv": cv2.__version__}
     for name in ("pydicom", "imagecodecs", "simplejpeg"):
         try:

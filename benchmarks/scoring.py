@@ -22,7 +22,11 @@ PEERS = (
 )
 PRODUCT = 3 * 2 * 4096**3
 """Floating-point operations of the three products that the floor is measured by."""
-FLOORS = ("product fp32", "product bf16", "decode 1", "decode 2", "stream 1", "stream 2")
+FLOORS = (
+    *("product fp32", "product bf16", "decode 1", "decode 2", "stream 1", "stream 2"),
+    *("steady 1", "steady 2"),
+)
+"""Works of peers/floors.py; steady: decoding with workers that run already."""
 
 
 def ours(backend: str, precision: str, **told: Any) -> Contender:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cxrscore.search_path import import_path
+
+_PIPE, _LARGEST_PIPE = 64 << 10, 1 << 20
+"""What a pipe of Linux holds by default, and at most, bytes."""
 
 
 def python_command(*arguments: str) -> tuple[str, ...]:
@@ -24,7 +29,11 @@ def child_environment(variables: Mapping[str, str] | None = None) -> dict[str, s
 
 
 def start_python(
-    arguments: Sequence[str], *, variables: Mapping[str, str] | None = None, stderr: int | None = None
+    arguments: Sequence[str],
+    *,
+    variables: Mapping[str, str] | None = None,
+    stderr: int | None = None,
+    answer_bytes: int = 0,
 ) -> subprocess.Popen[bytes]:
     """Start a Python process that reads orders from its standard input and answers on its standard output, unbuffered.
 
@@ -36,8 +45,11 @@ def start_python(
         Environment variables to set besides those of this process.
     stderr : int, optional
         As of subprocess.Popen; by default that of this process.
+    answer_bytes : int, optional
+        Length of an answer. If the system allows it, the pipe holds up to 1 MiB of this, so that the process need not
+        wait until its answer is read.
     """
-    return subprocess.Popen(
+    process = subprocess.Popen(
         python_command(*arguments),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -46,6 +58,16 @@ def start_python(
         bufsize=0,
         start_new_session=True,  # Ctrl-C is handled by the process that the user started, which then ends this one
     )
+    _enlarge(process.stdout, answer_bytes)
+    return process
+
+
+def _enlarge(pipe: Any, size: int) -> None:
+    """Let a pipe hold so many bytes; does nothing where the system has no such setting, or allows no more."""
+    command = getattr(fcntl, "F_SETPIPE_SZ", None)
+    if command is not None and size > _PIPE:
+        with suppress(OSError):
+            fcntl.fcntl(pipe, command, min(size, _LARGEST_PIPE))
 
 
 def run_python(arguments: Sequence[str]) -> subprocess.CompletedProcess[Any]:

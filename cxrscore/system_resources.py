@@ -70,6 +70,15 @@ def keep_freed_memory() -> None:
         _set(setting, value)
 
 
+@functools.cache
+def reuse_freed_memory() -> None:
+    """Keep freed arrays of up to 32 MiB, and at most 64 MiB of free memory, for the next arrays of a similar size. A
+    process that decodes film after film would otherwise request the memory of each film from the kernel again, which
+    takes up to a tenth of its time."""
+    for setting, value in ((_TRIM_THRESHOLD, 64 << 20), (_MMAP_THRESHOLD, 32 << 20)):
+        _set(setting, value)
+
+
 def _set(setting: int, value: int) -> None:
     if sys.platform != "linux" or os.environ.get("CXRSCORE_MALLOC") == "0":
         return

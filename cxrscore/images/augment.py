@@ -9,9 +9,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats
 from cxrscore.errors import InputError
 from cxrscore.images.codecs import cv2
+from cxrscore.types import Floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -91,6 +90,8 @@ def _first_bytes(path: PathOrUrl) -> bytes:
 @functools.cache
 def decoder_versions() -> dict[str, str]:
     """Versions of everything that decides the pixels of a film besides its bytes; "" for what is not installed."""
+    import importlib.metadata  # here, as each decoder process would import it, and its parts, without a need
+
     found = {"cxrscore": cxrscore.__version__, "opencv": cv2.__version__}
     for name in ("pydicom", "imagecodecs", "simplejpeg"):
         try:
@@ -147,10 +148,17 @@ def _read(path: PathOrUrl) -> bytes:
     if not stat.S_ISREG(found.st_mode):  # opening a pipe would block forever
         raise FilmError(Status.UNREADABLE, "not a regular file")
     with open_regular(path) as file:
-        data = file.read(MAX_BYTES + 1) if found.st_size <= MAX_BYTES else b""
+        data = _read_whole(file, found.st_size) if found.st_size <= MAX_BYTES else b""
     if max(found.st_size, len(data)) > MAX_BYTES:
         raise FilmError(Status.TOO_LARGE, f"{found.st_size:,} bytes, expected at most {MAX_BYTES:,}")
     return data
+
+
+def _read_whole(file: BinaryIO, size: int) -> bytes:
+    """The bytes of a file of this size, at most MAX_BYTES + 1. Memory is allocated for its size, not for the limit: the
+    kernel would have to clear it."""
+    data = file.read(size + 1)
+    return data if len(data) <= size else data + file.read(MAX_BYTES - size)  # it has grown since
 
 
 def _received(path: RemotePath, first: int | None = None) -> bytes:
@@ -171,15 +179,16 @@ def decode_film(data: bytes, *, any_modality: bool = False) -> Film:
     MONOCHROME1 inversion, so that black is 0. A DICOM of another modality than CR, DX or RG, or of another body part,
     is NOT_CHEST unless any_modality. The status and message of a film say what is wrong with it.
     """
-    film = Film(status=Status.OK, sha256=hashlib.sha256(data).hexdigest(), kind=detect_format(data[:SIGNATURE_BYTES]))
+    kind = detect_format(data[:SIGNATURE_BYTES])
+    known: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest(), "kind": kind}
     try:
-        header, decode = _open(data, film.kind, any_modality=any_modality)
-        film = replace(film, width=header.width, height=header.height, modality=header.modality, view=header.view)
+        header, decode = _open(data, kind, any_modality=any_modality)
+        known.update(width=header.width, height=header.height, modality=header.modality, view=header.view)
         pixels, note = decode()
         check_content(pixels)
     except FilmError as error:
-        return replace(film, status=error.status, message=str(error))
-    return replace(film, pixels=pixels, message=note)
+        return Film(status=error.status, message=str(error), **known)
+    return Film(status=Status.OK, message=note, pixels=pixels, **known)
 
 
 def _open(data: bytes, kind: str, *, any_modality: bool) -> tuple[Header, Callable[[], tuple[Pixels, str]]]:

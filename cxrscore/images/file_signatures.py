@@ -19,6 +19,7 @@ REST_IGNORED = "bytes after its end ignored"
 SIGNATURE_BYTES = 132
 """Number of bytes that the signature test needs."""
 
+_CHUNK = struct.Struct(">I4s")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _EOI = 0xD9
@@ -96,18 +97,20 @@ def png_content(data: bytes) -> PngContent:
 
     Decoders trust the length that a chunk declares: 4 GB of memory for a chunk of a few bytes.
     """
-    kept, further, begun = [(0, 8)], {}, False
+    kept, first, further, begun = [], 0, {}, False
     for name, start, end in _chunks(data):
         if end > len(data):
             break
-        begun |= name == b"IDAT"
-        if _says_samples(name):
-            kept.append((start - 8, end))
-        elif name == b"eXIf" or (name == b"sBIT" and not begun):
-            further[name] = data[start : end - 4]
+        if name == b"IDAT":  # nearly all chunks of a film
+            begun = True
+            continue
+        if not _says_samples(name):
+            kept.append(data[first : start - 8])
+            first = end
+            if name == b"eXIf" or (name == b"sBIT" and not begun):
+                further[name] = data[start : end - 4]
         if name == b"IEND":
-            whole = sum(last - first for first, last in kept) == end
-            film = data if whole else b"".join(data[first:last] for first, last in kept)
+            film = b"".join([*kept, data[first:end]]) if kept else data
             bits = _significant_bits(further.get(b"sBIT", b""), data[24], data[25])
             tag = _tiff_orientation(further.get(b"eXIf", b"").removeprefix(_EXIF))
             return PngContent(film=film, rest=data[end:], orientation=tag, significant_bits=bits)
@@ -128,11 +131,11 @@ def _significant_bits(content: bytes, depth: int, colour: int) -> int:
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Name, start of the content and end of each chunk of a PNG."""
-    at = 8
-    while at + 8 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, at)
-        yield name, at + 8, at + 12 + length
-        at += 12 + length
+    at, last, header = 8, len(data) - 8, _CHUNK.unpack_from
+    while at <= last:
+        length, name = header(data, at)
+        start, at = at + 8, at + 12 + length
+        yield name, start, at
 
 
 def jpeg_header(data: bytes) -> tuple[Header, int, int]:

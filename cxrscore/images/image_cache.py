@@ -23,7 +23,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.images.decode import LoadedFilm, decoder_versions
 from cxrscore.images.digests import film_digests, film_states, remember_digests
@@ -33,6 +32,7 @@ from cxrscore.images.preprocess import Preprocessing, to_unit
 from cxrscore.io import atomic_write, make_folder, sha256_bytes
 from cxrscore.io.atomic import cannot_write, remove_special, write_all
 from cxrscore.io.entries import EntryFile, entry_digest, index_bytes
+from cxrscore.types import Floats
 
 _MARK = b"cxrfilm2"
 _VERSION = 2

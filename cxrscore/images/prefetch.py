@@ -4,7 +4,7 @@ the run ends instead of marking all films as unreadable."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
@@ -42,10 +42,10 @@ def stream_films(
         raise InputError(f"workers {workers} and ahead {ahead}, expected at least 1 of each")
     files = [folder / path for path in paths]
     if decoders is not None:
-        stream = _stream(files, decoders, workers, ahead)
+        stream = _stream(files, decoders, ahead)
     else:
         own = DecoderPool(min(workers, len(paths)), preprocessing, also=also, any_modality=any_modality)
-        stream = _close_after(own, _stream(files, own, workers, ahead))
+        stream = _close_after(own, _stream(files, own, ahead))
     return detect_outage(stream, folder) if isinstance(folder, RemotePath) else stream
 
 
@@ -57,8 +57,23 @@ def _close_after(decoders: DecoderPool, stream: Generator[LoadedFilm]) -> Genera
         decoders.close()
 
 
-def _stream(files: Sequence[PathOrUrl], decoders: DecoderPool, workers: int, ahead: int) -> Generator[LoadedFilm]:
-    return load_ahead(decoders.prepare, files, workers, ahead)
+def _stream(files: Sequence[PathOrUrl], decoders: DecoderPool, ahead: int) -> Generator[LoadedFilm]:
+    return _in_order(map(decoders.submit, files), ahead)
+
+
+def _in_order(begun: Iterator[Future[LoadedFilm]], ahead: int) -> Generator[LoadedFilm]:
+    """The films of these futures, in order; at most ``ahead`` of them are begun before they are used. The others are
+    cancelled if the generator is closed early."""
+    waiting: deque[Future[LoadedFilm]] = deque()
+    try:
+        waiting.extend(islice(begun, ahead))
+        while waiting:
+            prepared = waiting.popleft().result()
+            waiting.extend(islice(begun, 1))
+            yield prepared
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def load_ahead(
@@ -67,12 +82,7 @@ def load_ahead(
     """Load items in this number of threads, at most ``ahead`` of them before they are used; yields films in order."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="films")
     try:
-        begun = (pool.submit(load, item) for item in items)
-        waiting: deque[Future[LoadedFilm]] = deque(islice(begun, ahead))
-        while waiting:
-            prepared = waiting.popleft().result()
-            waiting.extend(islice(begun, 1))
-            yield prepared
+        yield from _in_order((pool.submit(load, item) for item in items), ahead)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -10,10 +10,10 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats
 from cxrscore.errors import InputError
 from cxrscore.images.codecs import cv2
 from cxrscore.images.film import Pixels
+from cxrscore.types import Floats
 
 Fit = Literal["stretch", "pad", "crop"]
 Resize = Literal["area"]

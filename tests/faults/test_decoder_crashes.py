@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from gates import wait_for_end
 
 from cxrscore.images import Preprocessing, Status, decoder_pool, stream_films
-from cxrscore.images.decode import LoadedFilm, load_film
+from cxrscore.images.decode import load_film
 from cxrscore.images.decoder_pool import DecoderPool
 
 FAILS = (str(Path(__file__).with_name("decoder_that_fails.py")),)
@@ -32,14 +31,10 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the film that hangs has little time: on a busy machine another one may need as much."""
-    timed = decoder_pool._Decoder.prepare
-
-    def prepare(self: Any, order: dict[str, Any], seconds: float) -> LoadedFilm:
-        return timed(self, order, seconds if "hang" in order["path"] else 3600)
-
     monkeypatch.setattr(decoder_pool, "COMMAND", FAILS)
     monkeypatch.setattr(decoder_pool, "TIMEOUT_SECONDS", 1.0)
-    monkeypatch.setattr(decoder_pool._Decoder, "prepare", prepare)
+    seconds = property(lambda order: 1.0 if "hang" in order.path.name else 3600.0)
+    monkeypatch.setattr(decoder_pool._Order, "seconds", seconds)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -2,16 +2,14 @@
 
 import subprocess
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.images import Preprocessing, Status, decoder_pool, prefetch, preprocess, read_film, stream_films
+from cxrscore.images import Preprocessing, Status, decoder_pool, preprocess, read_film, stream_films
 from cxrscore.images.decoder_pool import DecoderPool
 
 SIZE = Preprocessing(size=16)
@@ -54,27 +52,19 @@ def test_one_decoding_gives_squares_of_several_sizes(folder: Path) -> None:
             np.testing.assert_array_equal(square, preprocess(film.pixels, wanted))
 
 
-class Counted(ThreadPoolExecutor):
-    """Counts the films that it is asked for; that happens before one is given, whenever they are decoded."""
-
-    asked = 0
-
-    def submit(self, *given: Any) -> Any:
-        Counted.asked += 1
-        return super().submit(*given)
-
-
 def test_never_more_than_ahead_films_are_begun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Counted, "asked", 0)
-    monkeypatch.setattr(prefetch, "ThreadPoolExecutor", Counted)
+    """An order is counted before one is given to a process, whenever it is handled."""
+    asked: list[Path] = []
+    real = DecoderPool.submit
+    monkeypatch.setattr(DecoderPool, "submit", lambda self, path: asked.append(path) or real(self, path))
     films = stream_films(folder, names(folder), SIZE, workers=2, ahead=4)
-    assert [Counted.asked for _ in films] == [*range(5, 20), *[20] * 5]
+    assert [len(asked) for _ in films] == [*range(5, 20), *[20] * 5]
 
 
 def test_an_abandoned_stream_leaves_no_thread_and_no_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
     real = decoder_pool._start_process
-    monkeypatch.setattr(decoder_pool, "_start_process", lambda: started.append(real()) or started[-1])
+    monkeypatch.setattr(decoder_pool, "_start_process", lambda *given: started.append(real(*given)) or started[-1])
     before = set(threading.enumerate())
     films = stream_films(folder, names(folder), SIZE, workers=3)
     next(films)
@@ -85,10 +75,10 @@ def test_an_abandoned_stream_leaves_no_thread_and_no_process(folder: Path, monke
 
 
 def test_an_unexpected_error_is_raised_not_swallowed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: object, path: Path) -> object:
+    def broken(*given: object) -> object:
         raise MemoryError
 
-    monkeypatch.setattr(DecoderPool, "prepare", broken)
+    monkeypatch.setattr(decoder_pool, "_receive", broken)
     with pytest.raises(MemoryError):
         list(stream_films(folder, names(folder), SIZE, workers=2))
 

@@ -40,9 +40,10 @@ def test_a_worker_gives_the_whole_film_and_squares_by_turns(tmp_path: Path, dtyp
 
 def test_a_worker_is_not_believed_whatever_shape_it_says() -> None:
     order = {"longest": 25}
-    assert decoder_pool._shapes(order, [[20, 25]]) == [(20, 25)]
+    assert decoder_pool._shapes(order, [8], [[20, 25]]) == [(20, 25)]
     for told in ([[26, 1]], [[0, 5]], [[-1, 5]], [[5, 5], [5, 5]], [], [[5]]):
         with pytest.raises((ValueError, TypeError)):
-            decoder_pool._shapes(order, told)
-    squares = {"preprocessing": {"size": 8}, "also": [{"size": 4}]}
-    assert decoder_pool._shapes(squares, [[10**9, 10**9]]) == [(8, 8), (4, 4)]
+            decoder_pool._shapes(order, [8], told)
+    assert decoder_pool._shapes({}, [8, 4], [[10**9, 10**9]]) == [(8, 8), (4, 4)]
+    with pytest.raises(ValueError):
+        decoder_pool._shapes({"header_only": True}, [8], [[8, 8]])

@@ -250,7 +250,7 @@ def test_one_shard_is_written_at_a_time_and_one_waits(home, tmp_path, monkeypatc
 def test_ctrl_c_leaves_no_thread_and_no_process_and_keeps_what_was_ready(home, tmp_path, monkeypatch):
     started: list[subprocess.Popen[bytes]] = []
     real = decoder_pool._start_process
-    monkeypatch.setattr(decoder_pool, "_start_process", lambda: started.append(real()) or started[-1])
+    monkeypatch.setattr(decoder_pool, "_start_process", lambda *given: started.append(real(*given)) or started[-1])
 
     def stop(step, done, total):
         if done > 66:

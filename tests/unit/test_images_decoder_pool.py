@@ -1,0 +1,179 @@
+"""The orders of a decoder pool: several in a process at once, ended processes, answers that are not believed."""
+
+import io
+import json
+import os
+from concurrent.futures import CancelledError
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from cxrscore.images import Preprocessing, Status, decoder_pool, worker
+from cxrscore.images.decode import load_film
+from cxrscore.images.decoder_pool import DecoderPool
+from cxrscore.images.decoder_protocol import HEAD, LONGEST_TEXT, Settings
+
+SIZE = Preprocessing(size=8)
+SETTINGS = Settings(preprocessing=SIZE, also=(Preprocessing(size=4, fit="pad"),))
+DIES_ONCE = (str(Path(__file__).parents[1] / "faults" / "decoder_that_dies_once.py"),)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), rng.integers(0, 256, (40, 50), dtype=np.uint8))
+    return tmp_path
+
+
+@pytest.fixture
+def waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> DecoderPool:
+    """A pool of one process that has not started, and two films that wait for it."""
+    pool = DecoderPool(1, SIZE)
+    with monkeypatch.context() as context:
+        context.setattr(decoder_pool._Decoder, "start", lambda self: None)
+        pool.films = [pool.submit(folder / "a.png"), pool.submit(folder / "b.png")]
+    return pool
+
+
+def test_a_process_that_ends_with_two_orders_costs_a_try_of_the_first_film_only(
+    waiting: DecoderPool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder_pool, "COMMAND", DIES_ONCE)
+    monkeypatch.setenv("TEST_MARK", str(folder / "mark"))
+    returned: list[list[tuple[str, int]]] = []
+    real = decoder_pool._Orders.put_back
+
+    def put_back(self: Any, orders: Any) -> None:
+        returned.extend([[(order.path.name, order.deaths) for order in orders]] if orders else [])
+        real(self, orders)
+
+    monkeypatch.setattr(decoder_pool._Orders, "put_back", put_back)
+    waiting._all[0].start()
+    for name, future in zip("ab", waiting.films, strict=True):
+        np.testing.assert_array_equal(future.result().pixels, load_film(folder / f"{name}.png", SIZE).pixels)
+    waiting.close()
+    assert (folder / "mark").exists()
+    assert returned == [[("a.png", 1), ("b.png", 0)]]
+
+
+def test_a_process_ended_for_lateness_after_its_answer_costs_no_film_a_try(
+    waiting: DecoderPool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit passes between an answer and the moment at which it is read."""
+    decoder, real, started = waiting._all[0], decoder_pool._receive, []
+
+    def receive(process: Any, order: Any, settings: Settings) -> Any:
+        found = real(process, order, settings)
+        if not started:
+            decoder._due = -1.0
+            decoder.terminate_if_overdue()
+        started.append(order.path.name)
+        assert order.deaths == 0
+        return found
+
+    monkeypatch.setattr(decoder_pool, "_receive", receive)
+    decoder.start()
+    assert [future.result().film.status for future in waiting.films] == [Status.OK, Status.OK]
+    waiting.close()
+    assert started == ["a.png", "b.png"]
+
+
+def test_films_that_wait_when_the_pool_closes_are_cancelled(waiting: DecoderPool, folder: Path) -> None:
+    waiting.close()
+    for future in waiting.films:
+        with pytest.raises(CancelledError):
+            future.result()
+    with pytest.raises(RuntimeError, match="closed"):
+        waiting.submit(folder / "a.png")
+
+
+def test_a_cancelled_film_is_passed_over(waiting: DecoderPool) -> None:
+    first, second = waiting.films
+    assert first.cancel()
+    waiting._all[0].start()
+    assert second.result().film.status == Status.OK
+    waiting.close()
+
+
+def test_one_film_at_a_time_needs_one_process_and_start_starts_all(folder: Path) -> None:
+    pool = DecoderPool(3, SIZE)
+    for name in "abc":
+        assert pool.prepare(folder / f"{name}.png").film.status == Status.OK
+    assert [decoder._process is not None for decoder in pool._all] == [True, False, False]
+    pool.start()
+    assert all(decoder._thread.is_alive() for decoder in pool._all)
+    pool.close()
+    assert not any(decoder._thread.is_alive() or decoder._process for decoder in pool._all)
+
+
+def test_an_order_ahead_leaves_the_films_of_idle_processes_and_long_lines() -> None:
+    orders = decoder_pool._Orders()
+    short, long = (decoder_pool._Order(number=1, what={}, path=Path(name)) for name in ("a", "a" * 5000))
+    assert orders.put(short)  # more orders than idle processes: start one
+    orders.decoder_is_idle()
+    assert orders.take_ahead() is None
+    assert orders.put(long)
+    assert orders.take() is short
+    assert orders.take_ahead() is None  # the only one that waits is long
+    orders.decoder_is_idle()
+    assert orders.take() is long
+
+
+def answer(number: int = 5, length: int | None = None, shapes: Any = ((8, 8), (4, 4)), size: int = 80) -> bytes:
+    film = {"status": 1, "sha256": "ab", "kind": "png"}
+    text = json.dumps({"film": film, "bits": 8, "shapes": shapes}).encode()
+    return HEAD.pack(number, len(text) if length is None else length) + text + bytes(range(size))
+
+
+def received(data: bytes, **what: Any) -> Any:
+    order = decoder_pool._Order(number=5, what=what, path=Path("a.png"))
+    return decoder_pool._receive(SimpleNamespace(stdout=io.BytesIO(data)), order, SETTINGS)
+
+
+def test_an_answer_by_hand() -> None:
+    found = received(answer())
+    assert (found.film.status, found.film.sha256, found.film.kind) == (Status.OK, "ab", "png")
+    assert found.pixels.tolist()[1] == [8, 9, 10, 11, 12, 13, 14, 15]
+    assert found.more[0].tolist()[3] == [76, 77, 78, 79]
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (answer(number=4), ValueError),
+        (answer(length=LONGEST_TEXT + 1), ValueError),
+        (answer(size=79), EOFError),
+        (answer(length=3), ValueError),
+        (b"", EOFError),
+    ],
+    ids=["other film", "long text", "short squares", "no JSON", "nothing"],
+)
+def test_an_answer_that_is_not_believed(data: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        received(data)
+    with pytest.raises(ValueError, match="8"):
+        received(answer(), header_only=True)
+
+
+def test_a_worker_writes_all_parts_however_few_bytes_the_pipe_takes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = b'5 {"path": ' + json.dumps(str(folder / "a.png")).encode() + b"}\n"
+    parts = worker.handle_order(Settings.read(SETTINGS.line()), line)
+    written = bytearray()
+
+    def writev(out: int, buffers: Any) -> int:
+        some = b"".join(buffers)[:7]
+        written.extend(some)
+        return len(some)
+
+    monkeypatch.setattr(os, "writev", writev)
+    worker._write(1, parts)
+    found = received(bytes(written))
+    for square, wanted in zip((found.pixels, *found.more), (SIZE, *SETTINGS.also), strict=True):
+        np.testing.assert_array_equal(square, load_film(folder / "a.png", wanted).pixels)

@@ -116,11 +116,11 @@ def make_films(place: Place) -> None:
 def make_labels(place: Place) -> None:
     import numpy as np
 
-    from cxrscore.labels.findings import FINDINGS as names
+    from cxrscore.labels.findings import FINDINGS as NAMES
 
     present = np.random.default_rng(0).random((place.films, FINDINGS)) < 0.1
     with place.labels.open("w", encoding="ascii") as file:
-        file.write(f"film,patient,{','.join(names)}\n")
+        file.write(f"film,patient,{','.join(NAMES)}\n")
         for row, values in enumerate(present.astype(int).tolist()):
             file.write(f"{film_path(row)},patient {row // PER_PATIENT},{','.join(map(str, values))}\n")
 
@@ -130,11 +130,11 @@ def make_model(place: Place) -> None:
     from made_model import document, golden
 
     from cxrscore.contract import ModelSpec
-    from cxrscore.labels.findings import FINDINGS as names
+    from cxrscore.labels.findings import FINDINGS as NAMES
     from cxrscore.models.model_file import save_model
     from cxrscore.networks.tensors import initial_tensors
 
-    spec = ModelSpec(architecture="tinycnn", findings=names, size=SIDE)
+    spec = ModelSpec(architecture="tinycnn", findings=NAMES, size=SIDE)
     tensors = initial_tensors(spec, 0)
     save_model(place.model, tensors, document(spec, golden=golden(spec, tensors)))
 
@@ -430,7 +430,7 @@ def say(text: str) -> None:
 
 
 def table(places: Sequence[Place]) -> Iterator[str]:
-    yield "| step | films | seconds | s of CPU | peak MiB | µs of CPU per film | bytes per film | CPU, times fewer films |"
+    yield "| step | films | seconds | s of CPU | peak MiB | µs of CPU per film | bytes per film | times the CPU |"
     yield "|---|---|---|---|---|---|---|---|"
     for step in dict.fromkeys(step for place in places for step in results(place)):
         before: tuple[int, Cost] | None = None

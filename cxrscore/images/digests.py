@@ -12,6 +12,7 @@ objects would take gigabytes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -35,7 +36,7 @@ from cxrscore.images.film import MAX_BYTES
 from cxrscore.images.prefetch import MAX_FAILED_IN_A_ROW
 from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
 from cxrscore.io.entries import cache_folder
-from cxrscore.io.regular import open_regular
+from cxrscore.io.regular import open_regular, stat_opened
 from cxrscore.remote import PathOrUrl, RemotePath, read_remote
 
 MARGIN_NS = 2_000_000_000
@@ -102,6 +103,10 @@ class FilmStates(NamedTuple):
         old = (changed < self.taken_ns - MARGIN_NS) & (states["ctime_ns"] % _COARSE_NS != 0)
         return np.asarray(old & (states["size"] >= 0), np.bool_)
 
+    def of_rows(self, rows: NDArray[np.intp]) -> FilmStates:
+        """Those of some films."""
+        return FilmStates(self.taken_ns, self.states[rows])
+
     def unchanged(self, now: FilmStates) -> NDArray[np.bool_]:
         """Films whose bytes are certainly those of this moment, bool [N], by their states now."""
         return np.asarray(self.settled & (self.states == now.states), np.bool_)
@@ -156,42 +161,65 @@ def digest_column(
     rehash: bool = False,
     records: bool = True,
     progress: Callable[[int], None] | None = None,
+    before: FilmStates | None = None,
 ) -> NDArray[np.bytes_]:
-    """The same as ``film_digests`` as an array S64 [N], which takes less memory."""
-    digests = np.zeros(len(paths), "S64")
+    """The same as ``film_digests`` as an array S64 [N], which takes less memory.
+
+    ``before``: what ``film_states`` returned for the same paths. A film whose digest is recorded for that state is not
+    opened again: the result is its digest at that time.
+    """
     pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="digests")
     try:
         if isinstance(folder, RemotePath):
             received = _bounded_map(pool, lambda path: _remote(folder / path), paths)
-            for row, digest in enumerate(_digests_or_outage(folder, received)):
-                digests[row] = digest
-                if progress is not None:
-                    progress(row + 1)
-            return digests
+            return _counted(_digests_or_outage(folder, received), len(paths), progress)
         recorded = _load(folder) if records else _no_records()
-        keys = _keys(paths)
-        known = np.full(len(paths), -1) if rehash else _places(recorded, keys)
-        states = _no_states(len(paths))
-
-        def some(rows: range) -> int:
-            for row, place in zip(rows, known[rows.start : rows.stop].tolist(), strict=True):
-                digest, state = _on_disk(folder, paths[row], recorded[place] if place >= 0 else None)
-                digests[row] = digest
-                if state is not None:
-                    states[row] = state
-            return len(rows)
-
-        done = 0
-        for films in _bounded_map(pool, some, _tasks(len(paths))):
-            for _ in range(films):
-                done += 1
-                if progress is not None:
-                    progress(done)
+        looks = _Looks(folder, paths, recorded, rehash=rehash, before=before)
+        found = chain.from_iterable(_bounded_map(pool, looks.look, _tasks(len(paths))))
+        digests = _counted(found, len(paths), progress)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     if records:
-        _update(folder, recorded, keys, states, digests)
+        _update(folder, recorded, looks.keys, looks.states, digests)
     return digests
+
+
+def _counted(found: Iterable[bytes], films: int, progress: Callable[[int], None] | None) -> NDArray[np.bytes_]:
+    """Digests as an array S64 [N]; progress is called after each."""
+    digests = np.zeros(films, "S64")
+    for row, digest in enumerate(found):
+        digests[row] = digest
+        if progress is not None:
+            progress(row + 1)
+    return digests
+
+
+class _Looks:
+    """Looks at films on disk, several at a time: their digests, and the states to record with them."""
+
+    def __init__(
+        self, folder: Path, paths: Sequence[str], recorded: Records, *, rehash: bool, before: FilmStates | None
+    ) -> None:
+        self._folder, self._paths, self._recorded = folder, paths, recorded
+        self.keys, self.states = _keys(paths), _no_states(len(paths))
+        self._known = np.full(len(paths), -1) if rehash else _places(recorded, self.keys)
+        if before is not None:
+            same = np.flatnonzero(self._known >= 0)
+            same = same[recorded["state"][self._known[same]] == before.states[same]]
+            self.states[same] = before.states[same]
+
+    def look(self, rows: range) -> list[bytes]:
+        """The digests in hex."""
+        return [self._digest(row, place) for row, place in zip(rows, self._known[rows.start : rows.stop], strict=True)]
+
+    def _digest(self, row: int, place: int) -> bytes:
+        known = None if place < 0 else self._recorded[place]
+        if known is not None and self.states[row]["size"] >= 0:
+            return _hex(known)
+        digest, state = _on_disk(self._folder, self._paths[row], known)
+        if state is not None:
+            self.states[row] = state
+        return digest
 
 
 def film_states(folder: PathOrUrl, paths: Sequence[str]) -> FilmStates:
@@ -223,7 +251,12 @@ def film_states(folder: PathOrUrl, paths: Sequence[str]) -> FilmStates:
 
 
 def remember_digests(
-    folder: PathOrUrl, paths: Sequence[str], digests: Sequence[str] | NDArray[np.bytes_], *, states: FilmStates
+    folder: PathOrUrl,
+    paths: Sequence[str],
+    digests: Sequence[str] | NDArray[np.bytes_],
+    *,
+    states: FilmStates,
+    now: FilmStates | None = None,
 ) -> None:
     """Record digests that a run has computed, for films that have not changed since before it read them.
 
@@ -236,14 +269,15 @@ def remember_digests(
     states
         What ``film_states`` returned for the same paths before the run read any film. A film is recorded only if its
         state is still the same, and old enough: then its bytes did not change in between.
+    now
+        The states now; None: they are read.
     """
     if isinstance(folder, RemotePath):
         return
     column = np.asarray(digests, "S64")
     valid = (_DIGEST.fullmatch(digest) is not None for digest in column.tolist())
-    rows = np.flatnonzero(states.settled & np.fromiter(valid, np.bool_, len(column)))
-    now = film_states(folder, [paths[row] for row in rows.tolist()])
-    rows = rows[states.states[rows] == now.states]
+    now = film_states(folder, paths) if now is None else now
+    rows = np.flatnonzero(states.unchanged(now) & np.fromiter(valid, np.bool_, len(column)))
     _update(folder, _load(folder), _keys([paths[row] for row in rows.tolist()]), states.states[rows], column[rows])
 
 
@@ -266,19 +300,19 @@ def _tasks(films: int) -> Iterator[range]:
     return (range(start, min(start + _TOGETHER, films)) for start in range(0, films, _TOGETHER))
 
 
-def _remote(where: RemotePath) -> tuple[str, bool]:
+def _remote(where: RemotePath) -> tuple[bytes, bool]:
     """The digest, and whether the store may deliver the film later."""
     try:
-        return hashlib.sha256(read_remote(where, MAX_BYTES)).hexdigest(), False
+        return hashlib.sha256(read_remote(where, MAX_BYTES)).hexdigest().encode(), False
     except RemoteTooLargeError:
-        return "", False
+        return b"", False
     except RemoteError as error:
-        return "", error.passing
+        return b"", error.passing
     except MemoryError:
-        return "", False
+        return b"", False
 
 
-def _digests_or_outage(folder: RemotePath, found: Iterator[tuple[str, bool]]) -> Iterator[str]:
+def _digests_or_outage(folder: RemotePath, found: Iterator[tuple[bytes, bool]]) -> Iterator[bytes]:
     """The digests; InputError if too many consecutive films were not received."""
     missed = 0
     for digest, passing in found:
@@ -292,42 +326,54 @@ def _digests_or_outage(folder: RemotePath, found: Iterator[tuple[str, bool]]) ->
         yield digest
 
 
-def _on_disk(folder: Path, film: str, known: np.void | None) -> tuple[str, FileState | None]:
+def _on_disk(folder: Path, film: str, known: np.void | None) -> tuple[bytes, FileState | None]:
     """The digest of a film, and the state to record with it; None if it must not be recorded. known: its record."""
     try:
         path, member = _split(folder, film)
         with open_regular(path) as file:
             before, began = FileState.of(os.fstat(file.fileno())), time.time_ns()
             if known is not None and known["state"].item() == before:
-                return bytes(known["digest"]).ljust(32, b"\0").hex(), before
+                return _hex(known), before
             if member:
-                digest = film_digest(folder / film)  # it opens the archive by its name, so check the state again
+                digest = film_digest(
+                    folder / film
+                ).encode()  # it opens the archive by its name, so check the state again
                 after = FileState.of(os.stat(path))
             elif before.size > LARGEST_HASHED:
-                return "", None
+                return b"", None
             else:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hashlib.file_digest(file, "sha256").hexdigest().encode()
                 after = FileState.of(os.fstat(file.fileno()))
     except (OSError, MemoryError):
-        return "", None
+        return b"", None
     same = bool(digest) and before == after and before.settled(began)
     return digest, before if same else None
 
 
 def _state(folder: Path, film: str) -> FileState | None:
-    """The state of a film's file, or of its archive. The file is opened, because only then do network file systems
-    return current values."""
+    """The state of a film's file, or of its archive."""
     try:
-        with open_regular(_split(folder, film)[0]) as file:
-            return FileState.of(os.fstat(file.fileno()))
+        return FileState.of(stat_opened(os.path.join(folder, film)))
+    except NotADirectoryError:
+        return _state_of_archive(folder / film)
+    except OSError as error:
+        return _state_of_archive(folder / film) if error.errno == errno.ENAMETOOLONG else None
+
+
+def _state_of_archive(where: Path) -> FileState | None:
+    try:
+        return FileState.of(stat_opened(str(split_path(where)[0])))
     except OSError:
         return None
 
 
-def _split(folder: Path, film: str) -> tuple[Path, str]:
-    """As split_path, which is slow: few films are in archives."""
-    path = folder / film
-    return (path, "") if os.path.isfile(path) else split_path(path)
+def _split(folder: Path, film: str) -> tuple[str, str]:
+    """As split_path, which takes much longer than a look at a file that is there: few films are in archives."""
+    path = os.path.join(folder, film)
+    if os.path.isfile(path):
+        return path, ""
+    archive, member = split_path(Path(path))
+    return str(archive), member
 
 
 def _key(path: str | Path) -> str:
@@ -348,6 +394,12 @@ def _no_states(films: int) -> Records:
     states = np.zeros(films, _STATE)
     states["size"] = -1
     return states
+
+
+def _hex(record: np.void) -> bytes:
+    """The digest of a record. NumPy removes zero bytes at the end."""
+    digest: bytes = record["digest"]
+    return digest.ljust(32, b"\0").hex().encode()
 
 
 def _no_records() -> Records:
@@ -441,7 +493,7 @@ def _by_key(records: Records) -> Records:
 
 def _encoded(folder: str, records: Records) -> bytes:
     line = json.dumps({"version": _VERSION, "folder": folder}, separators=(",", ":")).encode() + b"\n"
-    data = memoryview(np.ascontiguousarray(records)).cast("B") if len(records) else b""
+    data = records.tobytes()
     return b"".join((_checksum(line, data), b"\n", line, data))
 
 

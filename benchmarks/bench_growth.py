@@ -149,7 +149,9 @@ def make_run(place: Place) -> None:
     options = ScoreOptions(films=place.listed, output=place.scores, model=place.model, heatmaps=MAPS, no_labels=True)
     job = prepare_run(options, load_models(options), require_films(options.films))
     run = open_run(options.file, job.paths, job.findings, job.fingerprint)
-    for shard in range(len(run.shards) - 1):
+    for shard in run.pending:
+        if shard == len(run.shards) - 1:
+            break
         run.write(shard, made_shard(job.paths, run.shards[shard]))
 
 

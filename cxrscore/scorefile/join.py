@@ -116,13 +116,12 @@ class Join:
     def paths(self) -> Iterator[str]:
         """The paths of the films, in order."""
         for start in range(0, len(self.row), BLOCK):
-            pairs = zip(
-                self.source[start : start + BLOCK].tolist(), self.row[start : start + BLOCK].tolist(), strict=True
-            )
+            block = slice(start, start + BLOCK)
+            pairs = zip(self.source[block].tolist(), self.row[block].tolist(), strict=True)
             yield from decode_texts(np.array([self.files[number].paths[row] for number, row in pairs]))
 
     @cached_property
-    def _there(self) -> list[NDArray[np.intp]]:
+    def _rows_by_file(self) -> list[NDArray[np.intp]]:
         """For each file the rows of the joined file that are its."""
         order = np.argsort(self.source, kind="stable")
         return np.split(order, np.searchsorted(self.source[order], np.arange(1, len(self.files))))
@@ -130,13 +129,13 @@ class Join:
     def rows_of(self, number: int) -> NDArray[np.int64]:
         """For each row of a file its row in the joined file, -1 if it is dropped."""
         found = np.full(len(self.files[number].paths), -1, np.int64)
-        there = self._there[number]
+        there = self._rows_by_file[number]
         found[self.row[there]] = there
         return found
 
     def failed(self, number: int) -> int:
         """Films of a file that are in the joined file without scores."""
-        return int(np.count_nonzero(~self.files[number].scored[self.row[self._there[number]]]))
+        return int(np.count_nonzero(~self.files[number].scored[self.row[self._rows_by_file[number]]]))
 
 
 def read_finished(path: Path) -> FinishedFile:
@@ -191,9 +190,8 @@ def plan_join(files: Sequence[FinishedFile], keep: Keep) -> Join:
     row = np.concatenate([np.arange(len(file.paths), dtype=np.int64) for file in ordered])
     unnamed = np.char.startswith(names, b"row ") if files[0].private else np.zeros(len(names), np.bool_)
     order = np.flatnonzero(~unnamed)
-    order = order[
-        np.argsort(names[order], kind="stable")
-    ]  # the rows of a path follow each other, in order of the files
+    # Now the rows of a path follow each other, in the order of the files.
+    order = order[np.argsort(names[order], kind="stable")]
     again = np.flatnonzero(names[order[1:]] == names[order[:-1]])
     if keep == "error":
         _check_in_one_file(ordered, source, names, order[again], order[again + 1])

@@ -18,13 +18,12 @@ import json
 import os
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +37,7 @@ from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
 from cxrscore.io.entries import cache_folder
 from cxrscore.io.regular import open_regular, stat_opened
 from cxrscore.remote import PathOrUrl, RemotePath, read_remote
+from cxrscore.system_resources import bounded_map
 
 MARGIN_NS = 2_000_000_000
 """Minimum age of the times of a file at the moment of reading, in nanoseconds."""
@@ -56,15 +56,11 @@ _FIRST_LINES = 1000
 """Largest length of the lines before the records, bytes."""
 _TOGETHER = 16
 """Films that a thread looks at in one task: a task for each would take more memory than the film's record."""
-_AHEAD = 256
-"""Tasks that wait for a thread at most."""
 _STATE = np.dtype([("size", "<i8"), ("mtime_ns", "<i8"), ("ctime_ns", "<i8"), ("inode", "<u8"), ("device", "<u8")])
 """A FileState; of a film that is not there, all are zero but the size, which is -1."""
 _RECORD = np.dtype([("key", "S16"), ("state", _STATE), ("digest", "S32")])
 
 Records = NDArray[np.void]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class FileState(NamedTuple):
@@ -171,11 +167,11 @@ def digest_column(
     pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="digests")
     try:
         if isinstance(folder, RemotePath):
-            received = _bounded_map(pool, lambda path: _remote(folder / path), paths)
+            received = bounded_map(pool, lambda path: _remote(folder / path), paths)
             return _counted(_digests_or_outage(folder, received), len(paths), progress)
         recorded = _load(folder) if records else _no_records()
         looks = _Looks(folder, paths, recorded, rehash=rehash, before=before)
-        found = chain.from_iterable(_bounded_map(pool, looks.look, _tasks(len(paths))))
+        found = chain.from_iterable(bounded_map(pool, looks.look, _tasks(len(paths))))
         digests = _counted(found, len(paths), progress)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -245,7 +241,7 @@ def film_states(folder: PathOrUrl, paths: Sequence[str]) -> FilmStates:
                 states[row] = state
 
     with ThreadPoolExecutor(_LOOKERS, thread_name_prefix="states") as pool:  # on a network disk each query has latency
-        for _ in _bounded_map(pool, some, _tasks(len(paths))):
+        for _ in bounded_map(pool, some, _tasks(len(paths))):
             pass
     return FilmStates(taken, states)
 
@@ -279,20 +275,6 @@ def remember_digests(
     now = film_states(folder, paths) if now is None else now
     rows = np.flatnonzero(states.unchanged(now) & np.fromiter(valid, np.bool_, len(column)))
     _update(folder, _load(folder), _keys([paths[row] for row in rows.tolist()]), states.states[rows], column[rows])
-
-
-def _bounded_map(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]
-) -> Iterator[Result]:
-    """As ``pool.map``, with few tasks waiting: that of the standard library makes all of them at once, and each takes
-    more than a kilobyte."""
-    rest = iter(items)
-    waiting: deque[Future[Result]] = deque()
-    waiting.extend(pool.submit(function, item) for item in islice(rest, _AHEAD))
-    while waiting:
-        result = waiting.popleft().result()
-        waiting.extend(pool.submit(function, item) for item in islice(rest, 1))
-        yield result
 
 
 def _tasks(films: int) -> Iterator[range]:

@@ -18,6 +18,7 @@ from cxrscore.scorefile.columns import decode_texts, encode_rows, encode_texts, 
 from cxrscore.scoring import ScoreOptions
 from cxrscore.scoring.file_list import resume_file_list
 from cxrscore.scoring.film_splits import FilmSplits
+from cxrscore.system_resources import MOST_WAITING, bounded_map
 
 PATHS = tuple(f"ward/{row:06}.png" for row in range(9000))
 """More than are written or hashed at a time."""
@@ -26,11 +27,9 @@ PATHS = tuple(f"ward/{row:06}.png" for row in range(9000))
 def test_tasks_are_made_as_their_results_are_taken() -> None:
     taken = itertools.count()
     with ThreadPoolExecutor(2) as pool:
-        found = digests._bounded_map(
-            pool, lambda item: 2 * item, taken
-        )  # of the endless list, pool.map would return none
+        found = bounded_map(pool, lambda item: 2 * item, taken)  # endless: pool.map would return no result
         assert [next(found) for _ in range(3)] == [0, 2, 4]
-    assert next(taken) == digests._AHEAD + 3
+    assert next(taken) == MOST_WAITING + 3
 
 
 def test_the_films_of_a_task_get_their_own_digests_in_order(tmp_path: Path) -> None:

@@ -271,7 +271,8 @@ def remember_digests(
     if isinstance(folder, RemotePath):
         return
     column = np.asarray(digests, "S64")
-    valid = (_DIGEST.fullmatch(digest) is not None for digest in column.tolist())
+    blocks = (column[rows.start : rows.stop].tolist() for rows in _tasks(len(column)))
+    valid = (_DIGEST.fullmatch(digest) is not None for digest in chain.from_iterable(blocks))
     now = film_states(folder, paths) if now is None else now
     rows = np.flatnonzero(states.unchanged(now) & np.fromiter(valid, np.bool_, len(column)))
     _update(folder, _load(folder), _keys([paths[row] for row in rows.tolist()]), states.states[rows], column[rows])
@@ -449,7 +450,7 @@ def _update(
     there = states["size"] >= 0
     new = np.zeros(int(there.sum()), _RECORD)
     new["key"], new["state"] = keys[there], states[there]
-    new["digest"] = np.frombuffer(bytes.fromhex(b"".join(digests[there].tolist()).decode()), "S32")
+    new["digest"] = np.frombuffer(bytes.fromhex(digests[there].tobytes().decode("ascii")), "S32")
     new = _by_key(new)
     records = _by_key(np.concatenate([recorded[~np.isin(recorded["key"], keys)], new]))
     if np.array_equal(records, recorded):

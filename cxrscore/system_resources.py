@@ -11,12 +11,21 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from cxrscore.escape_control_chars import error_message
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MOST_WAITING = 256
+"""Tasks of bounded_map that wait for a thread, or for their result to be taken."""
 MAX_DEFAULT_WORKERS = 32
 """Largest default number of decoder processes, each of some 100 MB."""
 
@@ -113,3 +122,15 @@ def one_blas_thread() -> Iterator[None]:
 
     with ThreadpoolController().select(prefix="libscipy_openblas").limit(limits=1):
         yield
+
+
+def bounded_map(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Result]:
+    """As ``pool.map``, which makes all tasks at once, each of more than a kilobyte: here few wait at a time."""
+    rest = iter(items)
+    waiting: deque[Future[Result]] = deque(pool.submit(function, item) for item in islice(rest, MOST_WAITING))
+    while waiting:
+        result = waiting.popleft().result()
+        waiting.extend(pool.submit(function, item) for item in islice(rest, 1))
+        yield result

@@ -29,6 +29,7 @@ from cxrscore.io.regular import open_regular
 from cxrscore.io.untrusted_names import is_plain_relative_path
 from cxrscore.remote import Entry, PathOrUrl, RemotePath, list_remote, read_remote
 from cxrscore.remote.bounds import DicomAttributes
+from cxrscore.system_resources import bounded_map
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 """A file with one of these is a film whatever its bytes are, so that a damaged one has a status."""
@@ -255,7 +256,8 @@ def _find_remote(folder: RemotePath) -> FoundFilms:
         elif told == "unknown":
             unknown.append(entry.path)
     with ThreadPoolExecutor(SNIFFERS) as pool:
-        for path, head in zip(unknown, pool.map(lambda path: _remote_head(folder / path), unknown), strict=True):
+        heads = bounded_map(pool, lambda path: _remote_head(folder / path), unknown)
+        for path, head in zip(unknown, heads, strict=True):
             if head is None:
                 found.unreadable.append(path)
             elif head.startswith(MAGIC) and not detect_format(head):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -79,10 +79,16 @@ def sync(path: Path) -> None:
 
 def atomic_write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write ``data`` to ``path``, completely or not at all; WriteError if that fails."""
+    atomic_write_pieces(path, (data,), mode=mode)
+
+
+def atomic_write_pieces(path: Path, pieces: Iterable[bytes | memoryview], *, mode: int = 0o600) -> None:
+    """As atomic_write_bytes, of data that is made piece by piece."""
     with atomic_write(path, mode=mode) as part:
         try:
             with part.open("wb", buffering=0) as file:
-                write_all(file.fileno(), data)
+                for piece in pieces:
+                    write_all(file.fileno(), piece)
         except OSError as error:
             raise cannot_write(path, error) from error
 

@@ -24,7 +24,7 @@ _KERNEL = ("/proc", "/sys")
 """Mount points of file systems whose files the kernel generates when they are read: their sizes are not reliable."""
 
 
-def open_regular(path: Path) -> io.BufferedReader:
+def open_regular(path: Path | str) -> io.BufferedReader:
     """Open a regular file for reading, without blocking.
 
     Parameters
@@ -47,6 +47,19 @@ def open_regular(path: Path) -> io.BufferedReader:
         raise OSError(errno.EINVAL, "its name contains a zero character", str(path))
     _check(os.stat(path), path)  # before it is opened: opening a device may have an effect
     return open(path, "rb", opener=_opened)
+
+
+def stat_opened(path: str) -> os.stat_result:
+    """The metadata of a regular file after it was opened, because only then do network file systems return current
+    values; OSError as open_regular."""
+    _check(os.stat(path), path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    _check(found, path)
+    return found
 
 
 def read_regular(path: Path, most: int) -> bytes | None:

@@ -4,26 +4,20 @@ files that are written."""
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 
 MAX_NAME_LENGTH = 120
 """Largest number of characters of a label."""
 LONGEST_PATH = 4096
 """Largest number of characters of the path of a film below its folder; no file system and no bucket allows more."""
 
+_ODD_PARTS = frozenset(("", ".", ".."))
+"""Parts of a path that change when they are joined, or leave the folder; "" is also before and after a slash."""
+
 
 def is_plain_relative_path(name: str) -> bool:
     """Whether the name is a plain path below a folder: its parts do not change when they are joined, none leaves the
     folder, and it is no longer than a file path can be."""
-    plain = PurePosixPath(name)
-    return (
-        bool(plain.parts)
-        and len(name) <= LONGEST_PATH
-        and plain.as_posix() == name
-        and not plain.is_absolute()
-        and ".." not in plain.parts
-        and "\0" not in name
-    )
+    return len(name) <= LONGEST_PATH and "\0" not in name and _ODD_PARTS.isdisjoint(name.split("/"))
 
 
 def plain_relative_path(name: str) -> str:

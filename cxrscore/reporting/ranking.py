@@ -9,7 +9,8 @@ probabilities (Brier score, calibration, decisions at a threshold) use the proba
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,8 @@ from cxrscore.reporting.provenance import get_nested, get_number, get_text, prov
 Doubles = NDArray[np.float64]
 LARGEST = 1e300
 """In place of infinity, the logit of 1: a metric may refuse numbers that are not finite."""
+_ROWS = 1 << 16
+"""Films whose numbers are computed at a time."""
 _SLACK = 1e-3
 """Relative difference of numbers that are the same but for rounding to float32."""
 
@@ -49,10 +52,45 @@ def ranking_scores(scores: RankedScores) -> Doubles:
     """
     if scores.prob.dtype == np.float64:
         return np.asarray(scores.prob, np.float64)
+    plain = _plain_findings(scores)
+    found = np.empty(scores.prob.shape)
+    for rows in _blocks(scores):
+        part = _part(scores, rows)
+        low, high = _rounding_limits(part)
+        exact = _exact_log_odds(part, calibrated=True)
+        if plain.any():
+            exact = np.where(plain, _exact_log_odds(part, calibrated=False), exact)
+        middle = np.where(np.isnan(exact), _odds(part.prob.astype(np.float64)), exact)
+        found[rows] = np.clip(middle, np.maximum(low, -LARGEST), np.minimum(high, LARGEST))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """RankedScores of some films."""
+
+    findings: tuple[str, ...]
+    logit: Floats
+    prob: Array
+    provenance: Mapping[str, Any]
+
+
+def _blocks(scores: RankedScores) -> Iterator[slice]:
+    """The rows, some at a time: of all of them at once, the numbers in between would take ten times the memory of the
+    result."""
+    return (slice(start, start + _ROWS) for start in range(0, len(scores.prob), _ROWS))
+
+
+def _part(scores: RankedScores, rows: slice) -> _Part:
+    return _Part(
+        findings=scores.findings, logit=scores.logit[rows], prob=scores.prob[rows], provenance=scores.provenance
+    )
+
+
+def _rounding_limits(scores: RankedScores) -> tuple[Doubles, Doubles]:
+    """ln(p / (1 - p)) float64 [n,C] of the numbers between which all round to the probability."""
     low, high = (_odds((scores.prob.astype(np.float64) + _next(scores.prob, end)) / 2) for end in (0.0, 1.0))
-    exact = _matching_log_odds(scores, low, high)
-    middle = np.where(np.isnan(exact), _odds(scores.prob.astype(np.float64)), exact)
-    return np.asarray(np.clip(middle, np.maximum(low, -LARGEST), np.minimum(high, LARGEST)), np.float64)
+    return low, high
 
 
 def _next(prob: Array, end: float) -> Doubles:
@@ -66,17 +104,20 @@ def _odds(p: Doubles) -> Doubles:
         return np.asarray(np.log(p) - np.log1p(-p), np.float64)
 
 
-def _matching_log_odds(scores: RankedScores, low: Doubles, high: Doubles) -> Doubles:
-    """_exact_log_odds, without the calibration for findings whose probabilities only match without it, as another
-    program may write them: the calibrated numbers would all be at one end of what rounds to the probability, and
-    tie."""
-    exact = _exact_log_odds(scores, calibrated=True)
-    odd = ~_fits(exact, low, high)
-    if odd.any():
-        plain = _exact_log_odds(scores, calibrated=False)
-        better = odd & _fits(plain, low, high)
-        exact[:, better] = plain[:, better]
-    return exact
+def _plain_findings(scores: RankedScores) -> NDArray[np.bool_]:
+    """bool [C]: findings whose probabilities only match the logits without the calibration, as another program may
+    write them: the calibrated numbers would all be at one end of what rounds to the probability, and tie."""
+    odd = ~_all_fit(scores, calibrated=True)
+    return odd & _all_fit(scores, calibrated=False) if odd.any() else odd
+
+
+def _all_fit(scores: RankedScores, *, calibrated: bool) -> NDArray[np.bool_]:
+    """_fits of all films."""
+    found = np.ones(len(scores.findings), np.bool_)
+    for rows in _blocks(scores):
+        part = _part(scores, rows)
+        found &= _fits(_exact_log_odds(part, calibrated=calibrated), *_rounding_limits(part))
+    return found
 
 
 def _fits(exact: Doubles, low: Doubles, high: Doubles) -> NDArray[np.bool_]:

@@ -34,13 +34,13 @@ class TextColumn:
 
     def __init__(self, blocks: Iterator[Array]) -> None:
         pieces: list[bytes] = []
-        lengths: list[int] = []
+        lengths = [np.zeros(1, np.int64)]
         for block in blocks:
             texts = block.tolist()
             pieces.append(b"".join(texts))
-            lengths += map(len, texts)
+            lengths.append(np.fromiter(map(len, texts), np.int64, len(texts)))
         self._bytes = b"".join(pieces)
-        self._ends = np.cumsum(np.array([0, *lengths], np.int64))
+        self._ends = np.cumsum(np.concatenate(lengths))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -211,14 +211,17 @@ class ScoresByRow:
     def _encode(self, name: str) -> None:
         """Replaces a column of few different words by indexes."""
         word_of: dict[bytes, int] = {}
-        codes = [word_of.setdefault(text, len(word_of)) for block in self._blocks(name) for text in block.tolist()]
+        found = [np.zeros(0, np.int32)]
+        for block in self._blocks(name):
+            codes = (word_of.setdefault(text, len(word_of)) for text in block.tolist())
+            found.append(np.fromiter(codes, np.int32, len(block)))
         order = sorted(word_of)
         new = np.zeros(max(len(order), 1), np.int32)
         for place, word in enumerate(order):
             new[word_of[word]] = place
         short = name.rpartition("/")[2]
         self.words[short] = decode_texts(np.array(order, "S") if order else np.array([], "S1"))
-        self.codes[short] = new[np.array(codes, np.int32)]
+        self.codes[short] = new[np.concatenate(found)]
 
     def _blocks(self, name: str) -> Iterator[Array]:
         return (block for _, block in self._numbered_blocks(name))

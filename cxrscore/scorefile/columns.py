@@ -6,7 +6,7 @@ h5py, and libhdf5 below it, only write and are imported at first use: io.hdf5.re
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,8 @@ LIBVER = ("earliest", "v110")
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 1 << 20
 """Maximum size of a chunk, unless one row is larger."""
+_REPEATED = 1000
+"""Different texts of a column among which repeated ones are looked for."""
 MAX_ATTRIBUTE_BYTES = 60_000
 """Bytes of a text in one attribute, which HDF5 limits to 64 KiB; the rest is in those named name+1, name+2, ..."""
 
@@ -71,13 +73,41 @@ def write_text(file: h5py.File, name: str, text: str) -> None:
 
 def encode_texts(texts: Sequence[str]) -> Array:
     """Texts as bytes [n] of one length, at least 1. Bytes of file names that are not UTF-8 are preserved."""
-    coded = [text.encode("utf-8", "surrogateescape") for text in texts]
-    return np.array(coded, dtype=f"S{max(map(len, coded), default=0) or 1}")
+    return encode_rows(texts, range(len(texts)), longest_text(texts))
+
+
+def longest_text(texts: Iterable[str]) -> int:
+    """Bytes of the longest of these texts, at least 1."""
+    return max((len(text) if text.isascii() else len(_encoded(text)) for text in texts), default=0) or 1
+
+
+def encode_rows(texts: Sequence[str], rows: range, width: int) -> Array:
+    """Some of the texts as bytes [n] of this length."""
+    found = np.zeros(len(rows), f"S{width}")
+    for start in range(0, len(rows), CHUNK_ROWS):
+        some = rows[start : start + CHUNK_ROWS]
+        found[start : start + len(some)] = [_encoded(texts[row]) for row in some]
+    return found
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def decode_texts(values: Array) -> tuple[str, ...]:
-    """The inverse of encode; zero bytes at the end of a text are lost."""
-    return tuple(value.decode("utf-8", "surrogateescape") for value in values.tolist())
+    """The inverse of encode; zero bytes at the end of a text are lost. Texts that are repeated, as most are but paths
+    and digests, are one object."""
+    known: dict[bytes, str] = {}
+    found: list[str] = []
+    for start in range(0, len(values), CHUNK_ROWS):
+        for value in values[start : start + CHUNK_ROWS].tolist():
+            text = known.get(value)
+            if text is None:
+                text = value.decode("utf-8", "surrogateescape")
+                if len(known) < _REPEATED:
+                    known[value] = text
+            found.append(text)
+    return tuple(found)
 
 
 def _chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:

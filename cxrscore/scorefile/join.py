@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +46,7 @@ class FinishedFile:
     """What joining needs to know of a scores file, without its scores.
 
     inputs, fingerprint, provenance  its attributes
-    paths                            of its films, N
+    paths                            of its films, bytes [N]
     scored                           bool [N]
     patients                         whether it has numbers of patients
     findings, thresholds             bytes [C], float32 [C]
@@ -58,7 +59,7 @@ class FinishedFile:
     inputs: Mapping[str, Any]
     fingerprint: str
     provenance: Mapping[str, Any]
-    paths: tuple[str, ...]
+    paths: Array
     scored: NDArray[np.bool_]
     patients: bool
     findings: Array
@@ -67,6 +68,18 @@ class FinishedFile:
     map_shape: tuple[int, int]
     widths: Mapping[str, int]
     thumbnails: ScoredFilms
+
+    @cached_property
+    def _has_sorted_maps(self) -> bool:
+        return bool((self.map_film[1:] >= self.map_film[:-1]).all())
+
+    def maps_within(self, first: int, last: int) -> slice:
+        """Heat maps among which are all those of the films from row ``first`` to ``last``: few, as every cxrscore
+        writes them in the order of the films."""
+        if not self._has_sorted_maps:
+            return slice(0, len(self.map_film))
+        start, stop = np.searchsorted(self.map_film, [first, last + 1]).tolist()
+        return slice(start, stop)
 
     @property
     def private(self) -> bool:
@@ -102,18 +115,27 @@ class Join:
 
     def paths(self) -> Iterator[str]:
         """The paths of the films, in order."""
-        return (self.files[k].paths[row] for k, row in zip(self.source.tolist(), self.row.tolist(), strict=True))
+        for start in range(0, len(self.row), BLOCK):
+            block = slice(start, start + BLOCK)
+            pairs = zip(self.source[block].tolist(), self.row[block].tolist(), strict=True)
+            yield from decode_texts(np.array([self.files[number].paths[row] for number, row in pairs]))
+
+    @cached_property
+    def _rows_by_file(self) -> list[NDArray[np.intp]]:
+        """For each file the rows of the joined file that are its."""
+        order = np.argsort(self.source, kind="stable")
+        return np.split(order, np.searchsorted(self.source[order], np.arange(1, len(self.files))))
 
     def rows_of(self, number: int) -> NDArray[np.int64]:
         """For each row of a file its row in the joined file, -1 if it is dropped."""
         found = np.full(len(self.files[number].paths), -1, np.int64)
-        there = np.flatnonzero(self.source == number)
+        there = self._rows_by_file[number]
         found[self.row[there]] = there
         return found
 
     def failed(self, number: int) -> int:
         """Films of a file that are in the joined file without scores."""
-        return int(np.count_nonzero(~self.files[number].scored[self.row[self.source == number]]))
+        return int(np.count_nonzero(~self.files[number].scored[self.row[self._rows_by_file[number]]]))
 
 
 def read_finished(path: Path) -> FinishedFile:
@@ -133,7 +155,7 @@ def read_finished(path: Path) -> FinishedFile:
             inputs=inputs,
             fingerprint=fingerprint,
             provenance=provenance,
-            paths=decode_texts(values["films/path"]),
+            paths=values["films/path"],
             scored=values["films/status"] == SCORED,
             patients=bool((values["films/patient"] >= 0).any()),
             findings=values["labels"],
@@ -163,23 +185,42 @@ def plan_join(files: Sequence[FinishedFile], keep: Keep) -> Join:
     for one in files[1:]:
         _check_same_inputs(files[0], one)
     ordered = sorted(files, key=lambda one: (str(one.provenance.get("created", "")), one.path.name))
-    place: dict[str, tuple[int, int]] = {}
-    unnamed: list[tuple[int, int]] = []
-    for number, file in enumerate(ordered):
-        for row, path in enumerate(file.paths):
-            if file.private and path.startswith("row "):
-                unnamed.append((number, row))
-                continue
-            if keep == "error" and path in place and place[path][0] != number:
-                raise InputError(
-                    f"{ordered[place[path][0]].path} and {file.path} both have the film {path}. Use --keep last to "
-                    "take the row of the file that was finished last."
-                )
-            place[path] = (number, row)
-    kept = [*(place.values() if files[0].private else (place[path] for path in sorted(place))), *unnamed]
-    where = np.array(kept, np.int64).reshape(-1, 2)
-    dropped = sum(len(file.paths) for file in files) - len(where)
-    return Join(files=ordered, source=where[:, 0].astype(np.int32), row=where[:, 1], dropped=dropped)
+    names = np.concatenate([file.paths for file in ordered])
+    source = np.repeat(np.arange(len(ordered), dtype=np.int32), [len(file.paths) for file in ordered])
+    row = np.concatenate([np.arange(len(file.paths), dtype=np.int64) for file in ordered])
+    unnamed = np.char.startswith(names, b"row ") if files[0].private else np.zeros(len(names), np.bool_)
+    order = np.flatnonzero(~unnamed)
+    # Now the rows of a path follow each other, in the order of the files.
+    order = order[np.argsort(names[order], kind="stable")]
+    again = np.flatnonzero(names[order[1:]] == names[order[:-1]])
+    if keep == "error":
+        _check_in_one_file(ordered, source, names, order[again], order[again + 1])
+    last, first = np.ones(len(order), np.bool_), np.ones(len(order), np.bool_)
+    last[again], first[again + 1] = False, False
+    kept = order[last]
+    if files[0].private:  # names that are digests stay in the order of the files
+        kept = kept[np.argsort(order[first], kind="stable")]
+    kept = np.concatenate([kept, np.flatnonzero(unnamed)])
+    return Join(files=ordered, source=source[kept], row=row[kept], dropped=len(names) - len(kept))
+
+
+def _check_in_one_file(
+    files: Sequence[FinishedFile],
+    source: NDArray[np.int32],
+    names: Array,
+    earlier: NDArray[np.intp],
+    later: NDArray[np.intp],
+) -> None:
+    """InputError if films have the same name in different files; earlier, later: pairs of rows with the same name."""
+    twice = np.flatnonzero(source[earlier] != source[later])
+    if not len(twice):
+        return
+    one = twice[np.argmin(later[twice])]
+    (path,) = decode_texts(names[later[one] : later[one] + 1])
+    raise InputError(
+        f"{files[source[earlier[one]]].path} and {files[source[later[one]]].path} both have the film {path}. Use "
+        "--keep last to take the row of the file that was finished last."
+    )
 
 
 def _check_same_inputs(first: FinishedFile, other: FinishedFile) -> None:
@@ -309,7 +350,8 @@ def _film_rows(file: HDF5File, rows: Array) -> dict[str, Array]:
 
 def _map_rows(file: HDF5File, known: FinishedFile, rows: Array, targets: Array) -> dict[str, Array]:
     """The heat maps of these rows, whose rows in the joined file are ``targets``."""
-    there = np.flatnonzero(np.isin(known.map_film, rows))
+    near = known.maps_within(int(rows.min()), int(rows.max()))
+    there = np.flatnonzero(np.isin(known.map_film[near], rows)) + near.start
     span = range(int(there[0]), int(there[-1]) + 1) if len(there) else range(0)
     values = {column.path: read_rows(file, column.path, span) for column in MAP_COLUMNS}
     check_ranges(file.name, values, range(len(known.paths)), len(known.findings))

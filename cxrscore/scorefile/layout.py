@@ -13,6 +13,8 @@ VERSIONS = (1, 2)
 
 TEXT = "S"
 """dtype of a text column: UTF-8 bytes with the length of the longest text, padded with zero bytes."""
+PATHS = "films/path"
+"""The column of the films, which shards do not have: the manifest of the run has them."""
 MESSAGE = 200
 """Maximum length of a film's message in characters, because the longest text determines the width of every row."""
 SCORED = 1

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import FileFormatError
-from cxrscore.io import atomic_write_bytes, sha256_bytes
+from cxrscore.io import atomic_write_pieces, sha256_bytes
 from cxrscore.io.regular import open_regular
 from cxrscore.io.strict_json import parse_json
 from cxrscore.io.untrusted_names import is_plain_relative_path
@@ -19,6 +21,8 @@ FORMAT = "cxrscore-run"
 VERSION = 1
 HEAD = 1 << 20
 """Maximum length of the first line of a manifest, bytes."""
+_AT_ONCE = 4096
+"""Paths that are written or hashed at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +104,8 @@ def fingerprint_of(inputs: Mapping[str, Any]) -> str:
 def write_manifest(path: Path, manifest: Manifest, *, replaces: bool) -> None:
     """Writes JSON lines atomically: the head, then one path on each line. WriteError if it cannot be written."""
     head = {"format": FORMAT, "version": VERSION, "inputs": manifest.inputs, "replaces": replaces}
-    lines = [canonical_json(head), *map(json.dumps, manifest.paths), ""]
-    atomic_write_bytes(path, "\n".join(lines).encode("ascii"))
+    lines = (f"{line}\n" for line in chain((canonical_json(head),), map(json.dumps, manifest.paths)))
+    atomic_write_pieces(path, ("".join(some).encode("ascii") for some in _together(lines)))
 
 
 def read_head(path: Path) -> ManifestHeader | None:
@@ -146,7 +150,18 @@ def read_paths(path: Path) -> tuple[str, ...] | None:
 
 def paths_digest(paths: Iterable[str]) -> str:
     """Digest of a list of films, independent of the other content of a manifest."""
-    return sha256_bytes("\0".join(paths).encode("utf-8", "surrogateescape"))
+    digest, between = hashlib.sha256(), ""
+    for some in _together(paths):
+        digest.update((between + "\0".join(some)).encode("utf-8", "surrogateescape"))
+        between = "\0"
+    return digest.hexdigest()
+
+
+def _together(texts: Iterable[str]) -> Iterator[list[str]]:
+    """The texts, many at a time: a list of a million paths is not joined to one text."""
+    rest = iter(texts)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield some
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -8,14 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
+<<<<<<< HEAD
 from cxrscore.scorefile.layout import LAYOUT, SHARD_LAYOUT, TEXT, Column
 from cxrscore.scorefile.manifest import Manifest, differences, precision_hint
+=======
+from cxrscore.scorefile.columns import encode_rows, longest_text
+from cxrscore.scorefile.layout import LAYOUT, PATHS, SHARD_LAYOUT, TEXT, Column
+from cxrscore.scorefile.manifest import Manifest, differences
+>>>>>>> growth
 from cxrscore.scorefile.partial_file import FILM_COLUMNS, PartialScoresFile, film_blocks, map_blocks, read_thumbnails
 from cxrscore.scorefile.partition import Partition
 from cxrscore.scorefile.shards import ShardHeader, read_values
@@ -120,8 +127,10 @@ def _header(
     inputs: Mapping[str, Any],
     provenance: Mapping[str, Any],
     own: Mapping[str, Array],
+    widths: Mapping[str, int] = MappingProxyType({}),
 ) -> FileHeader:
-    """The header of a merged file; ``columns``: columns of the sources; ``own``: all others."""
+    """The header of a merged file; ``columns``: columns of the sources; ``own``: complete ones; ``widths``: of text
+    columns that are neither."""
     heads = [source.head for source in sources]
     texts = [column.path for column in columns if column.dtype == TEXT]
     films = sum(len(source.rows) for source in sources)
@@ -131,7 +140,7 @@ def _header(
         provenance=provenance,
         own=own,
         lengths={"film": films, "finding": len(own["labels"]), **_map_lengths(heads)},
-        widths={path: max((head.widths[path] for head in heads), default=1) for path in texts},
+        widths={**widths, **{path: max((head.widths[path] for head in heads), default=1) for path in texts}},
     )
 
 
@@ -167,6 +176,7 @@ def merge_shards(
     output: Path,
     manifest: Manifest,
     shards: Sequence[CompletedShard],
+    films: Sequence[str],
     own: Mapping[str, Array],
     provenance: Mapping[str, Any],
 ) -> None:
@@ -180,8 +190,10 @@ def merge_shards(
         Manifest of the run.
     shards
         All shards, in the order of their films. One is in memory at a time.
+    films
+        Paths of the films, or the names that replace them. Those of one shard are encoded at a time.
     own
-        The columns that shards do not contain, by path.
+        The other columns that shards do not contain, by path.
     provenance
         JSON-ready.
 
@@ -193,9 +205,12 @@ def merge_shards(
         If a shard is damaged.
     """
 
+    width = longest_text(films)
+
     def read(shard: CompletedShard) -> Iterator[Rows]:
         try:
-            yield shard.rows, read_values(shard.path, manifest.fingerprint, shard.rows)
+            values = read_values(shard.path, manifest.fingerprint, shard.rows)
+            yield shard.rows, {**values, PATHS: encode_rows(films, shard.rows, width)}
         except FileFormatError as error:
             raise FileFormatError(f"{error}. Remove this file and run the same command again.") from error
 
@@ -206,6 +221,7 @@ def merge_shards(
         inputs=manifest.inputs,
         provenance=provenance,
         own=own,
+        widths={PATHS: width},
     )
     write_scores(output, header, _merged(shards, read))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError
@@ -27,7 +28,10 @@ from cxrscore.remote import Location, as_local_path
 from cxrscore.scorefile.checks import check_ranges
 from cxrscore.scorefile.columns import decode_texts
 from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
-from cxrscore.scorefile.layout import FORMAT, LAYOUT, LAYOUTS, TEXT, VERSIONS, Column
+from cxrscore.scorefile.layout import FORMAT, LAYOUT, LAYOUTS, SCORED, TEXT, VERSIONS, Column
+
+BLOCK = 1 << 15
+"""Rows that are read at a time where not all are needed together."""
 
 
 def open_scores(path: Location, *, cap: int = MAX_DECLARED_BYTES) -> Scores:
@@ -102,6 +106,37 @@ def read_films(path: Path) -> FilmRows:
     return _films(values)
 
 
+def read_digests(path: Path) -> Array:
+    """The SHA-256 of the films of a scores file, hex, as bytes [N]; b"" for a film that could not be read. Errors as
+    open_scores."""
+    with open_guarded(path) as file:
+        check_scores_file(file)
+        digests = read_dataset(file, "films/sha256")
+    check_ranges(str(path), {"films/sha256": digests}, range(len(digests)), 0)
+    return digests
+
+
+def read_notes(path: Path) -> tuple[NDArray[np.uint8], list[tuple[int, str, str]]]:
+    """The status of each film of a scores file, [N], and row, path and message of those without scores or with a
+    message, which are few; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_scores_file(file)
+        status = read_dataset(file, "films/status")
+        check_ranges(str(path), {"films/status": status}, range(len(status)), 0)
+        noted: list[tuple[int, str, str]] = []
+        for start in range(0, len(status), BLOCK):
+            rows = range(start, min(start + BLOCK, len(status)))
+            messages = read_rows(file, "films/message", rows)
+            chosen = np.flatnonzero((status[rows.start : rows.stop] != SCORED) | (messages != b""))
+            if not len(chosen):
+                continue
+            values = {"films/path": read_rows(file, "films/path", rows), "films/message": messages}
+            check_ranges(str(path), values, rows, 0)
+            texts = (decode_texts(values[name][chosen]) for name in ("films/path", "films/message"))
+            noted += zip((chosen + start).tolist(), *texts, strict=True)
+    return status, noted
+
+
 def read_label_columns(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """The datasets truth and films/patient of a scores file, by path, and its provenance; errors as open_scores."""
     with open_guarded(path) as file:
@@ -119,7 +154,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
         return read_json(file, "provenance")
 
 
-def check_content(path: Path, *, rows: int = 1 << 15) -> None:
+def check_content(path: Path, *, rows: int = BLOCK) -> None:
     """Reads every value of a scores file, some rows at a time, and compares checksums and ranges; errors as
     open_scores."""
     with open_guarded(path) as file:

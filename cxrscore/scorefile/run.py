@@ -29,8 +29,13 @@ from cxrscore.io.atomic import atomic_replace, cannot_write, sync
 from cxrscore.scorefile.checks import check_fit, check_ranges
 from cxrscore.scorefile.columns import encode_texts
 from cxrscore.scorefile.data import Thumbnails
+<<<<<<< HEAD
 from cxrscore.scorefile.layout import LAYOUT, SHARD_LAYOUT
 from cxrscore.scorefile.manifest import Manifest, differences, precision_hint, read_head, read_paths, write_manifest
+=======
+from cxrscore.scorefile.layout import LAYOUT, PATHS, SHARD_LAYOUT
+from cxrscore.scorefile.manifest import Manifest, differences, read_head, read_paths, write_manifest
+>>>>>>> growth
 from cxrscore.scorefile.merge import CompletedShard, merge_shards
 from cxrscore.scorefile.reading import FileProvenance, read_file_provenance
 from cxrscore.scorefile.shards import Shard, read_shard, read_shard_header, read_values, shard_bytes
@@ -127,8 +132,7 @@ class Run:
         InputError if shards are missing, values do not fit, or another process is merging; WriteError if the output
         cannot be written: then an older output is unchanged, and the run can be resumed.
         """
-        own = {
-            "films/path": encode_texts(self.manifest.paths if names is None else names),
+        own: dict[str, Array] = {
             "films/split": split,
             "films/patient": patient,
             "labels": encode_texts(self.manifest.findings),
@@ -138,18 +142,21 @@ class Run:
             "thumbnails/pixels": thumbnails.pixels,
         }
         self._check(own)
+        films = self.manifest.paths if names is None else names
+        if len(films) != len(self.manifest.paths):
+            raise InputError(f"the merge of {self.output} has {len(films)} names of {len(self.manifest.paths)} films")
         with file_lock(_lock_file(self.output)):
             if not self.complete:
-                self._merge(own, provenance)
+                self._merge(films, own, provenance)
                 _drop(self.output)
         return self.output
 
-    def _merge(self, own: Mapping[str, Array], provenance: Mapping[str, Any]) -> None:
+    def _merge(self, films: Sequence[str], own: Mapping[str, Array], provenance: Mapping[str, Any]) -> None:
         """In the run folder, so that a killed merge leaves no file beside the output."""
         merged = _parts(self.output) / f"merged-{secrets.token_hex(4)}.h5"
         try:
             with _explain_resume(self.output), _writing(self.output):
-                merge_shards(merged, self.manifest, self._all_done(), own, provenance)
+                merge_shards(merged, self.manifest, self._all_done(), films, own, provenance)
             with _explain_resume(self.output):
                 atomic_replace(merged, self.output)
         finally:
@@ -177,7 +184,7 @@ class Run:
         lengths = {"film": len(self.manifest.paths), "finding": len(self.manifest.findings)}
         lengths["thumbnail"] = len(own["thumbnails/film"])
         what = f"the data to merge into {self.output}"
-        check_fit(what, own, [column for column in LAYOUT if not column.in_shard], lengths)
+        check_fit(what, own, [column for column in LAYOUT if not column.in_shard and column.path != PATHS], lengths)
         check_ranges(what, own, range(lengths["film"]), lengths["finding"])
 
 

@@ -7,8 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from cxrscore.errors import InputError
 from cxrscore.images import DecoderPool, FoundFilms, Status, count_notes, find_same_file, require_films
 from cxrscore.io.outputs import OutputKind, check_output
@@ -20,7 +18,7 @@ from cxrscore.models.ensemble_file import with_members
 from cxrscore.models.model_file import ModelFile
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import RemotePath
-from cxrscore.scorefile import Partition, Run, may_replace, open_run, read_films, read_provenance
+from cxrscore.scorefile import Partition, Run, may_replace, open_run, read_notes, read_provenance
 from cxrscore.scoring.distributed import dispatch_shards, probe_worker
 from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.finalize import make_provenance, merge_shards, other_files, unreadable_messages
@@ -176,14 +174,14 @@ def _result(
     labels_joined: bool = False,
     list_changed: bool = False,
 ) -> ScoreResult:
-    films, provenance = read_films(options.file), read_provenance(options.file)
-    bad = np.flatnonzero(films.status != Status.OK)
-    read = count_notes((films.path[row], films.message[row]) for row in np.flatnonzero(films.status == Status.OK))
+    (status, noted), provenance = read_notes(options.file), read_provenance(options.file)
+    bad = [(row, path, message) for row, path, message in noted if status[row] != Status.OK]
+    read = count_notes((path, message) for row, path, message in noted if status[row] == Status.OK)
     return ScoreResult(
         output=options.output,
-        n_films=len(films.path),
-        scored=len(films.path) - len(bad),
-        failed=tuple((films.path[row], films.message[row]) for row in bad),
+        n_films=len(status),
+        scored=len(status) - len(bad),
+        failed=tuple((path, message) for _, path, message in bad),
         computed=computed,
         seconds=time.monotonic() - started,
         backend=backend,
@@ -196,11 +194,11 @@ def _result(
         labels_joined=labels_joined,
         film_list_changed=list_changed,
         has_leakage=any(file.document["training"]["has_leakage"] for file in files),
-        not_held_out=_not_held_out(provenance, len(films.path)),
+        not_held_out=_not_held_out(provenance, len(status)),
         label_match=dict(get_nested(provenance, "labels", "match") or {}),
         unreadable_paths=tuple(unreadable_messages(found, anonymize_paths=options.anonymize_paths)),
         other_files=other_files(found, anonymize_paths=options.anonymize_paths).as_dict(),
-        failed_statuses=tuple(status_name(int(films.status[row])) for row in bad),
+        failed_statuses=tuple(status_name(int(status[row])) for row, _, _ in bad),
         partition=str(options.partition or ""),
     )
 

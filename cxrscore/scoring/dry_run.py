@@ -14,7 +14,7 @@ from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import Location, RemotePath, location
 from cxrscore.remote.dicomweb_query import search_filters, with_query
 from cxrscore.scoring.finalize import other_files, unreadable_messages
-from cxrscore.system_resources import default_workers
+from cxrscore.system_resources import bounded_map, default_workers
 
 UNKNOWN = "unknown"
 _Group: TypeAlias = tuple[str, str, str]
@@ -141,7 +141,8 @@ def _in_headers(where: Location, found: FoundFilms, workers: int | None, progres
         closing(DecoderPool(number, Preprocessing(size=32))) as decoders,
         ThreadPoolExecutor(number, thread_name_prefix="headers") as threads,
     ):
-        for done, film in enumerate(threads.map(lambda path: decoders.read_header(folder / path), found.paths), 1):
+        headers = bounded_map(threads, lambda path: decoders.read_header(folder / path), found.paths)
+        for done, film in enumerate(headers, 1):
             progress("reading headers", done, total)
             if film.kind == "dicom":
                 yield film.kind, film.modality or UNKNOWN, film.view or UNKNOWN

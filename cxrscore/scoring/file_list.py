@@ -48,10 +48,17 @@ class FileList:
             )
         return self.run_paths
 
+    def _added_and_gone(self, found: tuple[str, ...]) -> tuple[int, int]:
+        """Numbers of films; a partition does not say which others were there."""
+        rows = self.rows
+        if found[rows.start : rows.stop] == self.paths and (self.partition or len(found) == len(self.paths)):
+            return 0, 0  # as nearly always: no set of a million paths is made
+        there, own = set(found), set(self.paths)
+        return len(there - own) if self.partition is None else 0, len(own - there)
+
     def changes(self, found: tuple[str, ...]) -> tuple[str, ...]:
         """Notes, without file names, on changes of the folder since the run started; ``found``: its present films."""
-        there, own = set(found), set(self.paths)
-        added, gone = len(there - own) if self.partition is None else 0, len(own - there)
+        added, gone = self._added_and_gone(found)
         changes = []
         if added:
             changes.append(
@@ -78,7 +85,9 @@ def resume_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
     frozen = None if options.overwrite else manifest_films(options.file)
     if frozen is None:
         return new
-    gone = len(set(frozen) - set(found.paths))
+    if frozen == found.paths:
+        frozen = found.paths  # one list of the same paths in memory, not two
+    gone = 0 if frozen is found.paths else len(set(frozen) - set(found.paths))
     if 2 * gone > len(frozen):
         raise InputError(
             f"the unfinished run for {options.output} is of other films: {gone} of its {len(frozen)} are not "

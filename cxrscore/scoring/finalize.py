@@ -33,9 +33,10 @@ def merge_shards(run: Run, job: RunContext, provenance: dict[str, Any], small: T
     """Merges the shards with labels, splits and thumbnails into the scores file."""
     paths = job.paths
     columns = [run.read_columns(k, "films/sha256", "films/status", "scores/prob") for k in range(len(run.shards))]
-    hashes = [digest.decode() for shard in columns for digest in shard["films/sha256"].tolist()]
+    hashes = np.concatenate([np.zeros(0, "S64"), *(one["films/sha256"] for one in columns)])
     prob = np.concatenate([np.zeros((0, len(job.findings)), np.float32), *(one["scores/prob"] for one in columns)])
     scored = sum(int((shard["films/status"] == Status.OK).sum()) for shard in columns)
+    del columns
     provenance["films"] |= {"scored": scored, "failed": len(paths) - scored}
     mark_public_films(job, provenance)
     truth, split = job.truth(range(len(paths))), FilmSplits(job.files).of(hashes)
@@ -80,10 +81,10 @@ def _thresholds(job: RunContext) -> Floats:
     return moved_thresholds(own, prevalence_shift(job.calibrated_document, job.target))
 
 
-def film_names(hashes: Sequence[str], first: int = 0) -> list[str]:
+def film_names(hashes: NDArray[np.bytes_], first: int = 0) -> list[str]:
     """Replacements for the paths of films in an anonymized file: the hash of their bytes, or their row in the complete
     run, in which the first of these films has row ``first``."""
-    return [digest or f"row {row}" for row, digest in enumerate(hashes, first)]
+    return [digest.decode() or f"row {row}" for row, digest in enumerate(hashes.tolist(), first)]
 
 
 def _numbers(patients: Sequence[str | None]) -> Any:

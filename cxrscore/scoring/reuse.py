@@ -11,14 +11,19 @@ import copy
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+<<<<<<< HEAD
 from typing import Any, cast, get_args
+=======
+from typing import Any, overload
+>>>>>>> growth
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore import labels as lab
 from cxrscore.contract import ScorePrecision
 from cxrscore.errors import InputError
-from cxrscore.images import FilmStates, FoundFilms, film_digests, film_states, remember_digests
+from cxrscore.images import FilmStates, FoundFilms, digest_column, film_states, remember_digests
 from cxrscore.io.strict_json import get_nested, get_text, get_texts
 from cxrscore.models.model_file import ModelFile
 from cxrscore.remote import RemotePath
@@ -29,7 +34,7 @@ from cxrscore.scorefile import (
     finished_provenance,
     open_run,
     open_scores,
-    read_films,
+    read_digests,
     read_label_columns,
     shard_of,
 )
@@ -92,8 +97,7 @@ def check_same_films(options: ScoreOptions, finished: FinishedRun) -> None:
     check_content(options.file)
     paths = finished.file_list.paths
     now = _digests(options, paths)
-    scored = read_films(options.file).sha256
-    changed = [path for path, one, other in zip(paths, now, scored, strict=True) if one != other]
+    changed = [paths[row] for row in np.flatnonzero(now != read_digests(options.file)).tolist()]
     if changed:
         raise InputError(
             f"{options.output} holds scores of other films: {len(changed)} of {len(paths)} have changed since they "
@@ -189,7 +193,7 @@ class FilmWatch:
             Note for the user; "" if no film has changed.
         """
         done = [shard for shard in range(len(run.shards)) if run.done(shard)]
-        return "" if run.complete or not done else self._discard(run, done)
+        return "" if run.complete or not done else self._discard(run, self._scored(run, done))
 
     def discard_touched(self, run: Run) -> str:
         """The same for films that changed while this process scored them. Remote films are not downloaded again for
@@ -197,50 +201,90 @@ class FilmWatch:
         options, paths = self.job.options, self.job.paths
         if run.complete or isinstance(options.films, RemotePath):
             return ""
-        shards = range(len(run.shards))
-        if self.job.loaded is not None:
-            return self._discard(run, shards, self._touched())
-        hashes = [digest for shard in shards for digest in shard_digests(run, shard)]
-        remember_digests(options.films, paths, hashes, states=self.states)
-        return self._discard(run, shards)
+        scored = self._scored(run, range(len(run.shards)))
+        now = film_states(options.films, paths)
+        if self.job.loaded is None:
+            remember_digests(options.films, paths, scored.digests, states=self.states, now=now)
+        touched = ~self.states.unchanged(now)
+        if self.job.loaded is None:
+            touched |= scored.digests == b""  # it could not be read: perhaps it can now
+        return self._discard(run, scored, np.flatnonzero(touched))
 
-    def _touched(self) -> list[int]:
-        """Rows of the films whose state does not show that they are as they were before the first one was read."""
-        now, (taken, before) = film_states(self.job.options.films, self.job.paths).states, self.states
-        pairs = enumerate(zip(before, now, strict=True))
-        return [row for row, (one, other) in pairs if one is None or one != other or not one.settled(taken)]
+    def _scored(self, run: Run, shards: Sequence[int]) -> _ScoredShards:
+        digests = [shard_digests(run, shard) for shard in shards]
+        rows = [np.arange(run.shards[shard].start, run.shards[shard].stop) for shard in shards]
+        sizes = [len(one) for one in rows]
+        return _ScoredShards(
+            rows=np.concatenate([np.zeros(0, np.intp), *rows]),
+            shards=np.repeat(np.asarray(shards, np.intp), sizes),
+            digests=np.concatenate([np.zeros(0, "S64"), *digests]),
+        )
 
-    def _discard(self, run: Run, shards: Sequence[int], looked_at: Sequence[int] | None = None) -> str:
-        """Removes the shards with films that have changed; looked_at: rows that may have, None: all of these shards."""
+    def _discard(self, run: Run, scored: _ScoredShards, looked_at: NDArray[np.intp] | None = None) -> str:
+        """Removes the shards with films that have changed; looked_at: places in ``scored`` of those that may have,
+        None: all."""
         paths = self.job.paths
-        every = [row for shard in shards for row in run.shards[shard]]
-        scored = dict(zip(every, (digest for shard in shards for digest in shard_digests(run, shard)), strict=True))
-        rows = every if looked_at is None else looked_at
-        hashed = _digests(self.job.options, [paths[row] for row in rows], records=self.job.loaded is None)
-        now = dict(zip(rows, hashed, strict=True))
+        places = np.arange(len(scored.rows)) if looked_at is None else looked_at
+        rows = scored.rows[places]
+        now = _digests(
+            self.job.options,
+            _Selected(paths, rows),
+            records=self.job.loaded is None,
+            before=self.states.of_rows(rows) if looked_at is None else None,
+        )
         # A film that was removed or became unreadable keeps its scores.
-        changed = [row for row in rows if now[row] not in ("", scored[row])]
-        if not changed:
+        changed = places[(now != b"") & (now != scored.digests[places])]
+        if not len(changed):
             return ""
-        stale = [shard for shard in shards if not set(run.shards[shard]).isdisjoint(changed)]
+        stale = np.unique(scored.shards[changed]).tolist()
         for shard in stale:
             run.discard(shard)
         films = sum(len(run.shards[shard]) for shard in stale)
-        named = _examples(self.job.options, [paths[row] for row in changed])
+        named = _examples(self.job.options, _Selected(paths, scored.rows[changed]))
         number = "1 film has" if len(changed) == 1 else f"{len(changed)} films have"
         since = "it was" if len(changed) == 1 else "they were"
         return f"{number} changed since {since} scored{named}: {films} films of the same shards were scored again"
 
 
-def shard_digests(run: Run, shard: int) -> list[str]:
-    """SHA-256 of the films of a shard at the time of scoring."""
-    digests: list[bytes] = run.read_columns(shard, "films/sha256")["films/sha256"].tolist()
-    return [digest.decode() for digest in digests]
+@dataclass(frozen=True, kw_only=True)
+class _ScoredShards:
+    """The films of some shards: their rows in the run [n], their shards [n], and their digests S64 [n] when they were
+    scored."""
+
+    rows: NDArray[np.intp]
+    shards: NDArray[np.intp]
+    digests: NDArray[np.bytes_]
 
 
-def _digests(options: ScoreOptions, paths: Sequence[str], *, records: bool = True) -> list[str]:
+class _Selected(Sequence[str]):
+    """Some of the paths, by row, without another list of them."""
+
+    def __init__(self, paths: Sequence[str], rows: NDArray[np.intp]) -> None:
+        self._paths, self._rows = paths, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        if isinstance(place, slice):
+            return [self._paths[int(row)] for row in self._rows[place]]
+        return self._paths[int(self._rows[place])]
+
+
+def shard_digests(run: Run, shard: int) -> NDArray[np.bytes_]:
+    """SHA-256 of the films of a shard at the time of scoring, S64 [n] or shorter."""
+    return run.read_columns(shard, "films/sha256")["films/sha256"]
+
+
+def _digests(
+    options: ScoreOptions, paths: Sequence[str], *, records: bool = True, before: FilmStates | None = None
+) -> NDArray[np.bytes_]:
     workers = max(READERS, options.workers)
-    return film_digests(options.films, paths, workers=workers, rehash=options.rehash, records=records)
+    return digest_column(options.films, paths, workers=workers, rehash=options.rehash, records=records, before=before)
 
 
 def _examples(options: ScoreOptions, paths: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from corpus_bytes import archive, chest, png
 
@@ -89,7 +90,8 @@ def test_digests_are_those_of_the_bytes_in_order_and_a_film_that_cannot_be_read_
 
 
 def recorded(cache: Path) -> set[str]:
-    return {key for key, _ in json.loads(record_of(cache).read_bytes().partition(b"\n")[2])["films"]}
+    _, _, records = record_of(cache).read_bytes().split(b"\n", 2)
+    return {key.hex() for key in np.frombuffer(records, digests._RECORD)["key"].tolist()}
 
 
 @pytest.mark.usefixtures("old")
@@ -170,7 +172,8 @@ def test_a_record_that_is_damaged_or_of_another_folder_is_never_believed(
     film_digests(folder, PATHS, workers=1)
     record = record_of(cache)
     data = record.read_bytes()
-    wrong = data.replace(DIGESTS[0].encode(), DIGESTS[1].encode())
+    wrong = data.replace(bytes.fromhex(DIGESTS[0]), bytes.fromhex(DIGESTS[1]))
+    assert wrong != data
     record.unlink()
     if damage == "pipe":
         os.mkfifo(record)
@@ -208,7 +211,7 @@ def test_the_records_of_the_folders_used_last_stay(
         for record in cache.glob("*.digests"):
             found = record.stat()
             os.utime(record, ns=(found.st_atime_ns, found.st_mtime_ns - 1_000_000_000 * (age + 1)))
-    kept = [json.loads(file.read_bytes().partition(b"\n")[2])["folder"] for file in cache.iterdir()]
+    kept = [json.loads(file.read_bytes().split(b"\n", 2)[1])["folder"] for file in cache.iterdir()]
     assert sorted(kept) == sorted(digests._key(folder) for folder in folders[1:])
 
 

@@ -150,7 +150,7 @@ def growth(inputs: Inputs, counts: Sequence[int], section: Section) -> list[dict
     """Whole commands on more and more films, by a network that costs next to nothing."""
     told: list[dict[str, Any]] = []
     for count in counts:
-        if told and section.over(told[-1]["seconds"] * count / told[-1]["films"] / 1.5):
+        if told and section.over(_expected(told, count)):
             section.note(f"ended at its time limit, before {count:,} films")
             break
         with tempfile.TemporaryDirectory(dir=inputs.folder) as folder:
@@ -166,6 +166,11 @@ def growth(inputs: Inputs, counts: Sequence[int], section: Section) -> list[dict
         section.keep(told)
         section.say(f"{count:,} films")
     return told
+
+
+def _expected(told: Sequence[Mapping[str, Any]], count: int) -> float:
+    """Seconds for so many films by the run before; of the first run, about half is the start."""
+    return told[-1]["seconds"] * count / told[-1]["films"] / (2 if len(told) == 1 else 1)
 
 
 def score_command(films: Path, output: Path, model: Path, backend: str, precision: str) -> Command:
@@ -226,7 +231,7 @@ def whole(inputs: Inputs, films: int, rounds: int, section: Section) -> list[dic
     commands: dict[str, Command] = {}
     outputs: dict[str, Path] = {}
     fewer: dict[str, int] = {}
-    for contender in own_contenders(inputs):
+    for contender in sorted(own_contenders(inputs), key=lambda one: (one.told or {})["precision"] != "fp32"):
         own, name = contender.told or {}, contender.name
         outputs[name] = inputs.folder / f"whole-{own['backend']}-{own['precision']}.h5"
         model = Path(own.get("model", inputs.model))

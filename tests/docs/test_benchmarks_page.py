@@ -66,8 +66,9 @@ def small(**changed):
         },
         "versions": {"cxrscore": "0.1.0"},
         "sections": {
-            name: {"seconds": 60.0, "load_before": 0.4, "finished": True, "notes": []}
-            for name in ("scoring", "end_to_end", "whole_command", "start_up")
+            name: {"when": f"2026-12-01T0{hour}:00:30+00:00", **state}
+            for state in [{"seconds": 60.0, "load_before": 0.4, "finished": True, "notes": []}]
+            for hour, name in enumerate(("scoring", "end_to_end", "whole_command", "start_up"))
         },
         "scoring": {
             "films": 64,
@@ -168,6 +169,7 @@ def test_two_machines_stand_side_by_side():
     lines = lines_of(text)
     heads = "| Fast, AVX512 | Slow, AVX2 |"
     assert f"| what | target {heads}" in text
+    assert "| when | sections begun 2026-12-01T00:00 to 2026-12-01T03:00 UTC | " in text
     script = "cxrscore, openvino fp32 / torchxrayvision's script"
     assert lines[script] == f"| {script} | ≥ 1.8 | 2: met | 1.5: **not met** |"
     assert lines["cxrscore, openvino int8: max abs Δp"].endswith("| 0.04: **not met** | not on this machine |")

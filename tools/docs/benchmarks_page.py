@@ -135,7 +135,7 @@ def _run(one: Record) -> dict[str, str]:
     machine = one["machine"]
     lacks = "".join(f"; no {precision}: {why}" for precision, why in machine.get("lacks", {}).items())
     return {
-        "when": one["created"],
+        "when": _when(one),
         "command": f"`{' '.join(one['command'])}`" + (", fewer films and rounds" if one["quick"] else ""),
         "minutes": ", ".join(f"{name} {section['seconds'] / 60:.1f}" for name, section in one["sections"].items()),
         "machine": f"{machine['processor']}, {machine['memory_gib']} GiB{_threads(machine)}{lacks}",
@@ -143,6 +143,12 @@ def _run(one: Record) -> dict[str, str]:
         "environment": f"{machine['system']}, Python {machine['python']}: {_listed(one['versions'])}",
         "network": f"{one['network']} at {one['size']} pixels, batches of {one['batch_size']}",
     }
+
+
+def _when(one: Record) -> str:
+    """From the first section to the last: those of one run, or of several that completed each other."""
+    begun = sorted(section["when"][:16] for section in one["sections"].values()) or [one["created"][:16]]
+    return f"sections begun {begun[0]} to {begun[-1]} UTC"
 
 
 def _listed(versions: Record) -> str:

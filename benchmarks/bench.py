@@ -47,12 +47,14 @@ Measure = Callable[[Section], Any]
 class Scale:
     """How much is measured, and in what time.
 
-    rounds: of scoring; fewer: of what varies less or takes longer; end_to_end: films of OpenVINO, and of the others,
-    which are slower. seconds: of each section on two cores with AVX512; minutes: of the whole run at most.
+    rounds: of scoring; seldom: whether its slow contenders take part; fewer: rounds of all else; end_to_end: films of
+    OpenVINO, and of the others, which are slower. seconds: of each section on two cores with AVX512; minutes: of the
+    whole run at most.
     """
 
     films: int
     rounds: int
+    seldom: bool
     fewer: int
     end_to_end: tuple[int, int]
     whole: int
@@ -68,6 +70,7 @@ class Scale:
 FULL = Scale(
     films=64,
     rounds=5,
+    seldom=True,
     fewer=3,
     end_to_end=(442, 128),
     whole=64,
@@ -92,6 +95,7 @@ FULL = Scale(
 QUICK = Scale(
     films=24,
     rounds=2,
+    seldom=False,
     fewer=1,
     end_to_end=(64, 32),
     whole=32,
@@ -121,7 +125,7 @@ def sections(inputs: Inputs, scale: Scale) -> dict[str, Measure]:
     whole = {"openvino": openvino, "torch": others, "keras": others}
     shown = [words for words in scale.profiles if not set(words) & set(inputs.lacks)]
     return {
-        "scoring": lambda section: scoring.measure(inputs, scale.films, scale.rounds, section),
+        "scoring": lambda section: scoring.measure(inputs, scale.films, scale.rounds, section, seldom=scale.seldom),
         "end_to_end": lambda section: runs.end_to_end(inputs, whole, section),
         "whole_command": lambda section: runs.whole(inputs, scale.whole, scale.fewer, section),
         "heat_maps": lambda section: runs.heat_maps(inputs, scale.maps, scale.fewer, section),

@@ -76,7 +76,7 @@ class Contest:
         return self.inputs.batch_size * (2 if self.films >= 6 * self.inputs.batch_size else 1)
 
     def warm_up(self) -> float:
-        """Each work once on a few films; the seconds that a round of `self.films` takes by what that took."""
+        """Everyone scores a few films; the seconds that a round of `self.films` takes by what that took."""
         estimate = 0.0
         for child in self.children:
             try:
@@ -87,7 +87,8 @@ class Contest:
                 self._drop(child, error)
                 continue
             self.section.say(f"{child.contender.name} is warm")
-            estimate += seconds.pop("score") * self.films / self.few + sum(seconds.values())
+            score = seconds["score"] / self.few
+            estimate += score * (self.films + (self.bare if "forward" in child.works else 0))
             estimate += child.startup if child.contender.anew else 0
         if self.floor:
             try:
@@ -97,8 +98,10 @@ class Contest:
         return estimate
 
     def fit(self, estimate: float, rounds: int) -> None:
-        """Takes fewer films where not even two rounds of all of them fit into the time that is left."""
-        batch, wanted, least = self.inputs.batch_size, self.films, self.few
+        """Takes fewer films where not even two rounds of all of them fit into the time that is left; three batches at
+        least, as a few films tell more of the start of decoders than of the rest."""
+        batch, wanted = self.inputs.batch_size, self.films
+        least = 3 * batch
         share = self.section.left() / (min(rounds, 2) * estimate) if estimate else 1.0
         if share < 1:
             self.films = min(wanted, max(least, int(wanted * share) // batch * batch))
@@ -106,7 +109,13 @@ class Contest:
             self.section.note(f"{self.films} films per round instead of {wanted}, for lack of time")
 
     def round(self, number: int) -> bool:
-        """One turn of everyone; whether it came to its end before the section's time was over."""
+        """One turn of everyone, the floors first; whether it came to its end before the section's time was over."""
+        if self.floor:
+            try:
+                for work in self.floor_works(self.floor):
+                    self.machine.setdefault(work, []).append(self.floor.seconds(work))
+            except FailedError as error:
+                self._drop(self.floor, error)
         for child in self.children:
             if child.contender.name not in self.running or (child.contender.seldom and number > 1):
                 continue
@@ -116,12 +125,6 @@ class Contest:
                 self._turn(child, number)
             except FailedError as error:
                 self._drop(child, error)
-        if self.floor:
-            try:
-                for work in self.floor_works(self.floor):
-                    self.machine.setdefault(work, []).append(self.floor.seconds(work))
-            except FailedError as error:
-                self._drop(self.floor, error)
         return True
 
     def result(self, rounds: int) -> dict[str, Any]:
@@ -154,7 +157,7 @@ class Contest:
 
     def _warmed(self, child: Child) -> dict[str, float]:
         child.take(self.inputs.films(self.few))
-        return child.warm_up(works(child))
+        return child.warm_up(("score",))
 
     def _drop(self, child: Child, error: FailedError) -> None:
         """One that failed takes no part any more; the rounds that it has done count."""
@@ -165,12 +168,17 @@ class Contest:
         self.section.say(f"{child.contender.name} takes no part any more: {error}")
 
 
-def measure(inputs: Inputs, films: int, rounds: int, section: Section) -> dict[str, Any]:
-    """The section "scoring" of the record; each round goes to it when it is done."""
+def measure(inputs: Inputs, films: int, rounds: int, section: Section, *, seldom: bool = True) -> dict[str, Any]:
+    """The section "scoring" of the record; each round goes to it when it is done.
+
+    seldom  whether the slow contenders, which take part in two rounds only, take part at all
+    """
+    first, *others = own_contenders(inputs)
     floors = Contender(name="floors", script="floors", theirs=False)
-    peers = [one for one in PEERS if one.script != "onnx_prefetch" or inputs.onnx.is_file()]
-    with started([*own_contenders(inputs), SCRIPT, floors, *peers], inputs, films, section) as (children, failed):
-        if len(peers) < len(PEERS):
+    no_file = not inputs.onnx.is_file()
+    peers = [one for one in PEERS if (seldom or not one.seldom) and not (no_file and one.script == "onnx_prefetch")]
+    with started([first, SCRIPT, *others, floors, *peers], inputs, films, section) as (children, failed):
+        if no_file:
             failed["ONNX Runtime"] = inputs.why_not(theirs=True) or "the network could not be exported"
         contest = Contest(inputs, films, section, children, failed)
         contest.fit(contest.warm_up(), rounds)

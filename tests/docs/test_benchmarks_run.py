@@ -260,7 +260,7 @@ def contest(loaded, inputs, run_of, monkeypatch):
 
 
 def test_a_slow_machine_takes_fewer_films(contest):
-    """16 films in 20 s are 80 s for a round of 64; of the 80 s that are left, two rounds may take 40 s each."""
+    """16 films in 20 s are 80 s for a round of 64; of the 80 s that are left, two rounds take 40 s each: 32 films."""
     one, (runner,) = contest({"seconds": 20.0})
     estimate = one.warm_up()
     assert estimate == 80.0
@@ -270,6 +270,12 @@ def test_a_slow_machine_takes_fewer_films(contest):
     assert one.round(0)
     assert runner.films == 32
     assert one.result(1)["contenders"][0]["films_per_second"] == 32 / 20
+
+
+def test_no_machine_takes_fewer_films_than_three_batches(contest):
+    one, _ = contest({"seconds": 60.0})
+    one.fit(one.warm_up(), 5)
+    assert one.films == 24
 
 
 def test_a_contender_that_fails_keeps_its_rounds_and_the_others_go_on(contest):

@@ -48,8 +48,8 @@ class Scale:
     """How much is measured, and in what time.
 
     rounds: of scoring; seldom: whether its slow contenders take part; fewer: rounds of all else; end_to_end: films of
-    OpenVINO, and of the others, which are slower. seconds: of each section on two cores with AVX512; minutes: of the
-    whole run at most.
+    OpenVINO, and of the others, which are slower; started: backends whose start is measured. seconds: of each section
+    on two cores with AVX512; minutes: of the whole run at most.
     """
 
     films: int
@@ -61,6 +61,8 @@ class Scale:
     maps: int
     growth: tuple[int, ...]
     sized: int
+    batches: tuple[int, ...]
+    started: tuple[str, ...]
     profiled: int
     profiles: tuple[tuple[str, ...], ...]
     minutes: float
@@ -68,7 +70,7 @@ class Scale:
 
 
 FULL = Scale(
-    films=64,
+    films=56,
     rounds=5,
     seldom=True,
     fewer=3,
@@ -77,19 +79,21 @@ FULL = Scale(
     maps=24,
     growth=(100, 1_000, 5_000),
     sized=8,
+    batches=(1, 4, 8, 16),
+    started=("openvino", "torch", "keras"),
     profiled=128,
     profiles=(("score",), ("score", "--precision", "bf16"), ("train",)),
     minutes=20,
     seconds={
-        "prepare": 30,
-        "scoring": 520,
-        "end_to_end": 160,
-        "whole_command": 150,
-        "heat_maps": 100,
-        "growth": 35,
-        "sizes": 55,
-        "start_up": 85,
-        "profiles": 55,
+        "prepare": 20,
+        "scoring": 500,
+        "end_to_end": 180,
+        "whole_command": 145,
+        "heat_maps": 115,
+        "growth": 36,
+        "sizes": 50,
+        "start_up": 84,
+        "profiles": 58,
     },
 )
 QUICK = Scale(
@@ -97,24 +101,26 @@ QUICK = Scale(
     rounds=2,
     seldom=False,
     fewer=1,
-    end_to_end=(64, 32),
+    end_to_end=(48, 16),
     whole=32,
     maps=8,
-    growth=(100, 1_000),
+    growth=(100, 500),
     sized=4,
+    batches=(1, 8),
+    started=("openvino",),
     profiled=32,
     profiles=(("score",),),
     minutes=5,
     seconds={
-        "prepare": 25,
-        "scoring": 120,
-        "end_to_end": 45,
-        "whole_command": 40,
-        "heat_maps": 25,
-        "growth": 8,
-        "sizes": 15,
-        "start_up": 20,
-        "profiles": 8,
+        "prepare": 20,
+        "scoring": 125,
+        "end_to_end": 48,
+        "whole_command": 35,
+        "heat_maps": 30,
+        "growth": 5,
+        "sizes": 10,
+        "start_up": 14,
+        "profiles": 10,
     },
 )
 
@@ -130,8 +136,8 @@ def sections(inputs: Inputs, scale: Scale) -> dict[str, Measure]:
         "whole_command": lambda section: runs.whole(inputs, scale.whole, scale.fewer, section),
         "heat_maps": lambda section: runs.heat_maps(inputs, scale.maps, scale.fewer, section),
         "growth": lambda section: runs.growth(inputs, scale.growth, section),
-        "sizes": lambda section: sizes.measure(inputs, scale.fewer, scale.sized, section),
-        "start_up": lambda section: runs.start_up(inputs, scale.fewer, section),
+        "sizes": lambda section: sizes.measure(inputs, scale.fewer, scale.sized, scale.batches, section),
+        "start_up": lambda section: runs.start_up(inputs, scale.started, scale.fewer, section),
         "profiles": lambda section: runs.profiles(inputs.size, scale.profiled, shown, section),
     }
 

@@ -40,7 +40,7 @@ class Contender:
     theirs runs in the environment of the peers, and not in cxrscore's own
     maps   whether it makes heat maps, too
     anew   whether each round has a process of its own
-    seldom takes part in the first two rounds only: it is slow, and much faster or slower than all others
+    seldom takes part in the first round only: it is slow, and no target depends on it
     """
 
     name: str

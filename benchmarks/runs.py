@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from children import Child, Contender, FailedError, output_of, started, timed
+from children import Child, Contender, FailedError, forward_films, output_of, started, timed
 from inputs import ROOT, Inputs
 from progress import Section
 from scoring import ours, own_contenders
@@ -31,7 +31,7 @@ def end_to_end(inputs: Inputs, films: Mapping[str, int], section: Section) -> li
     films  by backend; fewer where the time of the section is short, as the row says
     """
     told: list[dict[str, Any]] = []
-    contenders, few = own_contenders(inputs), 4 * inputs.batch_size
+    contenders, few = own_contenders(inputs), forward_films(min(films.values()), inputs.batch_size)
     for number, contender in enumerate(contenders):
         if section.over():
             section.note(f"ended at its time limit, before {contender.name}")
@@ -43,7 +43,7 @@ def end_to_end(inputs: Inputs, films: Mapping[str, int], section: Section) -> li
                 if failed:
                     section.note(f"{contender.name} was not run: {failed[contender.name]}")
                     continue
-                told.append(_end_to_end(children[0], inputs, wanted, share, section))
+                told.append(_end_to_end(children[0], inputs, few, wanted, share, section))
         except FailedError as error:
             section.note(f"{contender.name}: {error}")
             continue
@@ -52,8 +52,10 @@ def end_to_end(inputs: Inputs, films: Mapping[str, int], section: Section) -> li
     return told
 
 
-def _end_to_end(child: Child, inputs: Inputs, wanted: int, share: float, section: Section) -> dict[str, Any]:
-    few, name, begun = 4 * inputs.batch_size, child.contender.name, section.used()
+def _end_to_end(child: Child, inputs: Inputs, few: int, wanted: int, share: float, section: Section) -> dict[str, Any]:
+    """few: films of the bare network; wanted: of the run; share: seconds for all of it."""
+    name, begun = child.contender.name, section.used()
+    child.take(inputs.films(min(few, 2 * inputs.batch_size)))
     child.warm_up(("score", "forward"))
     before = child.seconds("forward")
     bare = few / before
@@ -83,7 +85,7 @@ def heat_maps(inputs: Inputs, films: int, rounds: int, section: Section) -> dict
                 section.note(f"ended at its time limit: {number - 1} of {rounds} rounds")
                 break
             for child in children:
-                if child.contender.name not in failed:
+                if child.contender.name not in failed and (number or rounds > 1 or child.contender is not peer):
                     _heat_map_turn(child, seconds, answers, failed, warm_up=not number)
             section.say(f"round {number} of {rounds}" if number else "ready")
             if number:
@@ -181,7 +183,7 @@ def score_command(films: Path, output: Path, model: Path, backend: str, precisio
     )
 
 
-def start_up(inputs: Inputs, rounds: int, section: Section) -> list[dict[str, Any]]:
+def start_up(inputs: Inputs, backends: Sequence[str], rounds: int, section: Section) -> list[dict[str, Any]]:
     """What must pass before there is a first score, in turns with the import of the framework alone."""
     python = sys.executable
     commands: dict[str, Command] = {
@@ -194,7 +196,7 @@ def start_up(inputs: Inputs, rounds: int, section: Section) -> list[dict[str, An
     if inputs.peers is not None:
         commands["import torchxrayvision"] = (inputs.peers, "-c", "import torchxrayvision")
     films, output = inputs.films(1), inputs.folder / "one.h5"
-    for backend in ("openvino", "torch", "keras"):
+    for backend in backends:
         command = score_command(films, output, inputs.model, backend, "fp32")
         commands[f"cxrscore score of one film, {backend}"] = command
     return [

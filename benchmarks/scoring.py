@@ -117,7 +117,7 @@ class Contest:
             except FailedError as error:
                 self._drop(self.floor, error)
         for child in self.children:
-            if child.contender.name not in self.running or (child.contender.seldom and number > 1):
+            if child.contender.name not in self.running or (child.contender.seldom and number):
                 continue
             if self.section.over() and (number or self.section.left() < -self.section.budget / 2):
                 return False
@@ -171,7 +171,7 @@ class Contest:
 def measure(inputs: Inputs, films: int, rounds: int, section: Section, *, seldom: bool = True) -> dict[str, Any]:
     """The section "scoring" of the record; each round goes to it when it is done.
 
-    seldom  whether the slow contenders, which take part in two rounds only, take part at all
+    seldom  whether the slow contenders, which take part in the first round only, take part at all
     """
     first, *others = own_contenders(inputs)
     floors = Contender(name="floors", script="floors", theirs=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -10,13 +11,12 @@ from inputs import Inputs
 from progress import Section
 
 SIZES = (224, 400)
-BATCHES = (1, 4, 8, 16)
 BACKENDS = ("openvino", "torch")
 
 
-def measure(inputs: Inputs, rounds: int, films: int, section: Section) -> list[dict[str, Any]]:
+def measure(inputs: Inputs, rounds: int, films: int, batches: Sequence[int], section: Section) -> list[dict[str, Any]]:
     """Films a second of OpenVINO and torch, in turns, every cell a median; each backend is a process of its own."""
-    told = {"sizes": SIZES, "batches": BATCHES, "passed": films}
+    told = {"sizes": SIZES, "batches": batches, "passed": films}
     contenders = [
         Contender(name=backend, script="bare_network", theirs=False, told={"backend": backend, **told})
         for backend in BACKENDS
@@ -26,7 +26,7 @@ def measure(inputs: Inputs, rounds: int, films: int, section: Section) -> list[d
         for name, why in failed.items():
             section.note(f"{name} was not run: {why}")
         for size in SIZES:
-            for batch in BATCHES:
+            for batch in batches:
                 if section.over():
                     section.note(f"ended at its time limit, before {size} pixels in batches of {batch}")
                     return rows

@@ -87,12 +87,12 @@ FULL = Scale(
     seconds={
         "prepare": 20,
         "scoring": 500,
-        "end_to_end": 180,
-        "whole_command": 145,
-        "heat_maps": 115,
-        "growth": 36,
-        "sizes": 50,
         "start_up": 84,
+        "growth": 36,
+        "whole_command": 145,
+        "end_to_end": 180,
+        "heat_maps": 115,
+        "sizes": 50,
         "profiles": 58,
     },
 )
@@ -114,30 +114,30 @@ QUICK = Scale(
     seconds={
         "prepare": 20,
         "scoring": 125,
-        "end_to_end": 48,
-        "whole_command": 35,
-        "heat_maps": 30,
-        "growth": 5,
-        "sizes": 10,
         "start_up": 14,
+        "growth": 5,
+        "whole_command": 35,
+        "end_to_end": 48,
+        "heat_maps": 30,
+        "sizes": 10,
         "profiles": 10,
     },
 )
 
 
 def sections(inputs: Inputs, scale: Scale) -> dict[str, Measure]:
-    """What is measured, by its name in the record, in this order."""
+    """What is measured, by its name in the record, in this order: short ones early, as long ones may take too long."""
     openvino, others = scale.end_to_end
     whole = {"openvino": openvino, "torch": others, "keras": others}
     shown = [words for words in scale.profiles if not set(words) & set(inputs.lacks)]
     return {
         "scoring": lambda section: scoring.measure(inputs, scale.films, scale.rounds, section, seldom=scale.seldom),
-        "end_to_end": lambda section: runs.end_to_end(inputs, whole, section),
-        "whole_command": lambda section: runs.whole(inputs, scale.whole, scale.fewer, section),
-        "heat_maps": lambda section: runs.heat_maps(inputs, scale.maps, scale.fewer, section),
-        "growth": lambda section: runs.growth(inputs, scale.growth, section),
-        "sizes": lambda section: sizes.measure(inputs, scale.fewer, scale.sized, scale.batches, section),
         "start_up": lambda section: runs.start_up(inputs, scale.started, scale.fewer, section),
+        "growth": lambda section: runs.growth(inputs, scale.growth, section),
+        "whole_command": lambda section: runs.whole(inputs, scale.whole, scale.fewer, section),
+        "end_to_end": lambda section: runs.end_to_end(inputs, whole, section),
+        "heat_maps": lambda section: runs.heat_maps(inputs, scale.maps, scale.fewer, section),
+        "sizes": lambda section: sizes.measure(inputs, scale.fewer, scale.sized, scale.batches, section),
         "profiles": lambda section: runs.profiles(inputs.size, scale.profiled, shown, section),
     }
 
@@ -206,7 +206,7 @@ def _measure_one(
         section.note(f"failed: {error}")
         keep_so_far(entry.get(name) if entry["sections"].get(name) is state else None)
         return
-    keep_so_far(found, finished=True)
+    keep_so_far(found, finished=bool(found))  # one that found no time is for --resume
     section.say(f"done in {section.used():.0f} s")
 
 

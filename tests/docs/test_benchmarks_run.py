@@ -127,6 +127,19 @@ def test_a_section_that_fails_is_marked_and_the_next_one_begins(measured, loaded
     assert read()["b"] == [2.0]
 
 
+def test_a_section_that_found_no_time_is_for_the_next_run(measured, loaded):
+    run, read = measured
+    run({"a": lambda section: [], "b": lambda section: [2.0]})
+    assert loaded("bench").to_measure(read(), ["a", "b"], "", True) == ["a"]
+
+
+def test_each_section_has_its_time_and_all_together_that_of_the_run(loaded, inputs):
+    bench = loaded("bench")
+    for scale in (bench.FULL, bench.QUICK):
+        assert list(scale.seconds) == ["prepare", *bench.sections(inputs, scale)]
+        assert sum(scale.seconds.values()) <= 60 * scale.minutes
+
+
 def test_an_unknown_section_is_refused(loaded):
     with pytest.raises(SystemExit, match="no section speed: expected some of scoring, growth"):
         loaded("bench").to_measure({}, ["scoring", "growth"], "speed", False)

@@ -257,7 +257,8 @@ def main() -> None:
         try:
             run(inputs, options, key)
         except (KeyboardInterrupt, SystemExit) as error:
-            if not isinstance(error, SystemExit) or isinstance(error.code, int):
+            stopped = not isinstance(error, SystemExit) or isinstance(error.code, int)
+            if stopped and key in record.read(options.output).get("machines", {}):
                 sys.stderr.write(f"interrupted: {options.output} has what was measured; --resume measures the rest\n")
             raise
     record.write_page(options.output.absolute())

@@ -78,6 +78,10 @@ class Section:
         """Seconds of the budget that are left; below 0 if it is exceeded."""
         return self.budget - self.used()
 
+    def spent(self) -> bool:
+        """Whether half the budget again is used: not even the first round goes on then."""
+        return self.left() < -self.budget / 2
+
     def step_limit(self) -> float:
         """Seconds that the next step may take: half the budget again is for a step that began in time."""
         return min(MOST, max(LEAST, 1.5 * self.budget - self.used()))

@@ -215,7 +215,7 @@ def _in_turns(
         for name, command in commands.items():
             if number >= rounds[name] or name in failed:
                 continue
-            if section.over() and (number or section.left() < -section.budget / 2):
+            if section.spent() or (number and section.over()):
                 section.note(f"ended at its time limit: round {number + 1}, before {name}")
                 return {one: taken for one, taken in found.items() if taken}
             try:

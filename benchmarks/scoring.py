@@ -90,7 +90,7 @@ class Contest:
             score = seconds["score"] / self.few
             estimate += score * (self.films + (self.bare if "forward" in child.works else 0))
             estimate += child.startup if child.contender.anew else 0
-        if self.floor:
+        if self.floor and not self.section.over():
             try:
                 estimate += sum(self.floor.warm_up(self.floor_works(self.floor)).values())
             except FailedError as error:
@@ -110,7 +110,7 @@ class Contest:
 
     def round(self, number: int) -> bool:
         """One turn of everyone, the floors first; whether it came to its end before the section's time was over."""
-        if self.floor:
+        if self.floor and not self.section.spent():
             try:
                 for work in self.floor_works(self.floor):
                     self.machine.setdefault(work, []).append(self.floor.seconds(work))
@@ -119,7 +119,7 @@ class Contest:
         for child in self.children:
             if child.contender.name not in self.running or (child.contender.seldom and number):
                 continue
-            if self.section.over() and (number or self.section.left() < -self.section.budget / 2):
+            if self.section.spent() or (number and self.section.over()):
                 return False
             try:
                 self._turn(child, number)

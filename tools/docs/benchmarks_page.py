@@ -347,7 +347,7 @@ def _scoring(machine: Record) -> str:
     lacks = machine["machine"].get("lacks", {})
     left = [f"* {precision} is not on this machine: {why}." for precision, why in lacks.items()]
     left += [f"* {one['name']} was not run, or not to the end: {one['why']}" for one in section["left_out"]]
-    told = f"{section['films']} films per round, {section['rounds']} rounds, medians."
+    told = f"Films per round: {section['films']}; rounds: {section['rounds']}; medians."
     return "\n\n".join([told, _table(heads, rows), *(["\n".join(left)] if left else [])])
 
 

@@ -52,14 +52,17 @@ docs: $(VENV)/.installed
 	$(PYTEST) tests/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# The peers have an environment of their own, of about 6 GB. QUICK=1 measures less, in five minutes instead of 25.
+# The peers have an environment of their own, of about 6 GB: PEERS=no measures without them, as does a machine that
+# cannot install them. At most 20 minutes, with QUICK=1 5. RESUME=1 measures what an interrupted run did not.
 .bench/.installed: benchmarks/requirements.txt
 	$(PYTHON) -m venv .bench
 	.bench/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
 	touch $@
 
-bench: $(VENV)/.installed .bench/.installed
-	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick) $(if $(SIZE),--size $(SIZE)) $(if $(ONLY),--only $(ONLY))
+bench: $(VENV)/.installed
+	$(if $(filter no,$(PEERS)),,@$(MAKE) --no-print-directory .bench/.installed || echo "the peers cannot be installed" >&2)
+	$(BIN)/python benchmarks/bench.py $(if $(filter no,$(PEERS)),--no-peers) $(if $(QUICK),--quick) \
+	  $(if $(RESUME),--resume) $(if $(SIZE),--size $(SIZE)) $(if $(ONLY),--only $(ONLY))
 
 # What a machine with a GPU needs for benchmarks/gpu.sh, in one archive of at most 60 MiB: docs/benchmarks.md.
 gpu-kit: $(VENV)/.installed

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("CXRSCORE_SHARED", ROOT.parent / "shared"))
 FILMS = SHARED / "data" / "nih442" / "films"
 WEIGHTS = SHARED / "weights" / "densenet121_imagenet_notop.safetensors"
+NO_PEERS = "its environment is not installed (make bench, without PEERS=no)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,14 @@ class Inputs:
     folder: Path
     size: int
     batch_size: int
-    peers: Path
+    peers: Path | None = None
+    """The Python of the peers' environment; None where it is not installed."""
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """Precisions that are not on this machine, with the reason: record.lacking."""
+
+    def why_not(self, theirs: bool) -> str:
+        """Why a contender of the peers' environment cannot take part; empty if nothing is known against it."""
+        return NO_PEERS if theirs and self.peers is None else ""
 
     @property
     def model(self) -> Path:
@@ -45,6 +52,11 @@ class Inputs:
     def int8(self) -> Path:
         """The same model with ranges for 8-bit integers; not there where this cxrscore computes in none."""
         return self.folder / "int8.safetensors"
+
+    @property
+    def onnx(self) -> Path:
+        """The network as an ONNX file; not there without the peers' environment."""
+        return self.folder / "network.onnx"
 
     @property
     def small(self) -> Path:
@@ -99,22 +111,21 @@ def first_square(inputs: Inputs) -> Floats:
     return to_unit(preprocess(pixels, Preprocessing.from_dict(how)))
 
 
-def quantize(inputs: Inputs) -> None:
-    """Measures ranges on a few films, which say nothing of accuracy and cost as much as any."""
-    if importlib.util.find_spec("cxrscore.quantize") is None:
-        return
+def quantize_command(inputs: Inputs) -> list[str] | None:
+    """Measures ranges on a few films, which say nothing of accuracy and cost as much as any; None without int8."""
+    if importlib.util.find_spec("cxrscore.quantize") is None or "int8" in inputs.lacks:
+        return None
     films, output = str(inputs.films(2 * inputs.batch_size)), str(inputs.int8)
     words = ["quantize", str(inputs.model), films, "-o", output, "--backend", "openvino", "--device", "cpu", "--quiet"]
-    subprocess.run([sys.executable, "-m", "cxrscore", *words], check=True)
+    return [sys.executable, "-m", "cxrscore", *words]
 
 
-def export_onnx(inputs: Inputs) -> Path:
-    """The network as an ONNX file, written by torch in the peers' environment."""
-    output = inputs.folder / "network.onnx"
+def onnx_command(inputs: Inputs) -> list[str] | None:
+    """Writes the network as an ONNX file, by torch in the peers' environment; None without that."""
+    if inputs.peers is None:
+        return None
     script = ROOT / "benchmarks" / "peers" / "onnx_export.py"
-    command = [str(inputs.peers), str(script), str(inputs.folder / "network.npz"), str(inputs.size), str(output)]
-    subprocess.run(command, check=True, capture_output=True)
-    return output
+    return [str(inputs.peers), str(script), str(inputs.folder / "network.npz"), str(inputs.size), str(inputs.onnx)]
 
 
 def _torchvision(tensors: Tensors) -> dict[str, Array]:

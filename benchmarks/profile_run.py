@@ -79,7 +79,7 @@ def room_of(frame: FrameType | None) -> str:
 def profile(command: str, films: int, backend: str, precision: str, size: int) -> dict[str, Any]:
     """The section "profile" of the record: shares of the time on the clock by room, and CPU seconds."""
     with tempfile.TemporaryDirectory() as name:
-        inputs = given_inputs.Inputs(folder=Path(name), size=size, batch_size=8, peers=Path())
+        inputs = given_inputs.Inputs(folder=Path(name), size=size, batch_size=8)
         given_inputs.prepare(inputs)
         if command == "train":
             os.environ["CXRSCORE_CACHE"] = name  # nothing that earlier runs kept

@@ -2,78 +2,47 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-import numpy as np
+from children import Contender, FailedError, started
 from inputs import Inputs
+from progress import Section
 
 SIZES = (224, 400)
-BATCHES = (1, 4, 8, 16)
+BACKENDS = ("openvino", "torch")
 
 
-def measure(inputs: Inputs, rounds: int, films: int) -> list[dict[str, Any]]:
+def measure(inputs: Inputs, rounds: int, films: int, batches: Sequence[int], section: Section) -> list[dict[str, Any]]:
     """Films a second of OpenVINO and torch, in turns, every cell a median; each backend is a process of its own."""
-    children = {
-        backend: subprocess.Popen(
-            [sys.executable, __file__, json.dumps([backend, str(inputs.model), films])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for backend in ("openvino", "torch")
-    }
-    told = []
-    for size in SIZES:
-        for batch in BATCHES:
-            found: dict[str, list[float]] = {backend: [] for backend in children}
-            for _ in range(rounds):
-                for backend, child in children.items():
-                    assert child.stdin is not None
-                    assert child.stdout is not None
-                    child.stdin.write(f"{size} {batch}\n")
-                    child.stdin.flush()
-                    found[backend].append(float(child.stdout.readline()))
-            rates = {backend: median(rates) for backend, rates in found.items()}
-            told.append({"size": size, "batch_size": batch, **rates})
-        sys.stderr.write(f"sizes: {size} pixels\n")
-    for child in children.values():
-        assert child.stdin is not None
-        child.stdin.close()
-        child.wait()
-    return told
-
-
-def serve(backend: str, model: str, films: int) -> None:
-    """Answers lines of a size and a batch size with films a second."""
-    import dataclasses
-    from pathlib import Path
-
-    from cxrscore.models.model_file import load_model
-    from cxrscore.plugins import get_backend
-
-    file, built, seen = load_model(Path(model)), {}, set()
-    for line in sys.stdin:
-        size, batch = map(int, line.split())
-        if size not in built:
-            spec = dataclasses.replace(file.spec, size=size)
-            built = {size: get_backend(backend).build(spec, file.tensors, device="cpu")}
-        given = np.random.default_rng(0).random((batch, size, size), np.float32)
-        if (size, batch) not in seen:
-            built[size].predict(given)  # compiles this shape
-            seen.add((size, batch))
-        times = max(1, films // batch)
-        begun = time.perf_counter()
-        for _ in range(times):
-            built[size].predict(given)
-        sys.stdout.write(f"{times * batch / (time.perf_counter() - begun)}\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    serve(*json.loads(sys.argv[1]))
+    told = {"sizes": SIZES, "batches": batches, "passed": films}
+    contenders = [
+        Contender(name=backend, script="bare_network", theirs=False, told={"backend": backend, **told})
+        for backend in BACKENDS
+    ]
+    rows: list[dict[str, Any]] = []
+    with started(contenders, inputs, 1, section) as (children, failed):
+        for name, why in failed.items():
+            section.note(f"{name} was not run: {why}")
+        for size in SIZES:
+            for batch in batches:
+                if section.over():
+                    section.note(f"ended at its time limit, before {size} pixels in batches of {batch}")
+                    return rows
+                work, seconds = f"{size} {batch}", {child.contender.name: list[float]() for child in children}
+                try:
+                    for child in children:
+                        child.warm_up((work,))
+                    for _ in range(rounds):
+                        for child in children:
+                            seconds[child.contender.name].append(child.seconds(work))
+                except FailedError as error:
+                    section.note(f"{size} pixels in batches of {batch}: {error}")
+                    return rows
+                passed = max(1, films // batch) * batch
+                rates = {name: passed / median(found) for name, found in seconds.items()}
+                rows.append({"size": size, "batch_size": batch, **rates})
+                section.keep(rows)
+            section.say(f"{size} pixels")
+    return rows

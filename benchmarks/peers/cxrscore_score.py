@@ -59,7 +59,7 @@ batch = np.random.default_rng(0).random((given["batch_size"], given["size"], giv
 
 
 def run(**changed: Any) -> Path:
-    score_films(ScoreOptions(**{**options, **changed}))
+    score_films(ScoreOptions(**{**options, "films": Path(given["films"]), **changed}))
     return output
 
 
@@ -74,7 +74,5 @@ def probabilities(_: Path) -> np.ndarray:
 
 
 works = {"score": run, "forward": forward, "no maps": partial(run, heatmaps=0), "all maps": partial(run, heatmaps=14)}
-if "all_films" in given:
-    works["all films"] = partial(run, films=Path(given["all_films"]))
 serve(works, model.framework, answer=probabilities)
 shutil.rmtree(f"{output}.parts", ignore_errors=True)

@@ -7,13 +7,15 @@ A contender is a process that is started as `python CONTENDER.py JOB`, JOB a JSO
     size    side of the square, pixels; batch_size; answers: folder for what is to be compared
     name    of the contender; what else it needs stands under other names
 
-It writes one line when it is ready, with its versions, and then a line for every line that it reads: the seconds that
-the asked work took.
+It writes one line when it is ready, with its versions and the works that it can do, and then a line for every line that
+it reads: the seconds that the asked work took. Two orders are no works: "memory", and "films FOLDER", which puts
+another folder in the place of the one that was given at the start.
 Runs on nothing but the standard library and NumPy, as it is imported in several environments.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -28,7 +30,9 @@ import numpy as np
 Work = Callable[[], Any]
 
 
+@functools.cache
 def job() -> dict[str, Any]:
+    """One and the same object at each call: "films" may change while the contender lives."""
     return json.loads(sys.argv[1])
 
 
@@ -43,11 +47,15 @@ def serve(works: Mapping[str, Work], versions: str, answer: Callable[[Any], Any]
     """
     own, out = _taken_stdout(), job()
     memory = _Memory()
-    _say(own, {"versions": versions})
+    _say(own, {"versions": versions, "works": list(works)})
     for line in sys.stdin:
         name = line.strip()
         if name == "memory":
             _say(own, memory.peaks())
+            continue
+        if name.startswith("films "):
+            out["films"] = name.removeprefix("films ")
+            _say(own, {})
             continue
         begun = time.perf_counter()
         result = works[name]()

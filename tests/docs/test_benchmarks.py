@@ -17,21 +17,6 @@ from cxrscore.scoring import pipeline
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-@pytest.fixture
-def loaded(monkeypatch):
-    """Modules of benchmarks/ by name, as `python benchmarks/bench.py` has them."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-
-    def load(name):
-        return importlib.import_module(name)
-
-    yield load
-    for name in set(sys.modules) - before:
-        if str(BENCHMARKS) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
-
-
 @pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs the extra openvino")
@@ -42,9 +27,14 @@ def test_cxrscore_takes_its_turn(loaded, tmp_path):
     given = inputs.Inputs(folder=tmp_path, size=64, batch_size=2, peers=Path(sys.executable))
     inputs.prepare(given)
     absent = children.Contender(name="absent", script="no_such_script", theirs=False)
-    with children.started([scoring.ours("openvino", "fp32"), absent], given, 2) as (there, failed):
+    section = loaded("progress").Progress({"scoring": 60.0}, 60.0).begin("scoring")
+    with children.started([scoring.ours("openvino", "fp32"), absent], given, 2, section) as (there, failed):
         (child,) = there
         assert "no_such_script" in failed["absent"]
+        child.take(given.films(3))
+        assert child.seconds("score") > 0
+        assert child.answer().shape == (3, 14)
+        child.take(given.films(2))
         for work in ("score", "no maps", "all maps", "forward"):
             assert child.seconds(work) > 0
         assert child.memory()["own_mb"] > child.memory()["workers_mb"] > 0

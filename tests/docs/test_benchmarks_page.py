@@ -44,29 +44,86 @@ def contender(name, films_per_second, **changed):
     return {**own, **changed}
 
 
-def small():
+def small(**changed):
     """9 films a second against 4.5, of a network that alone does 9.5; the product allows 180 / 18 = 10."""
-    return {
+    own = {
+        "created": "2026-12-01T00:00:00+00:00",
+        "command": ["python", "benchmarks/bench.py"],
+        "quick": False,
+        "network": "densenet121",
+        "batch_size": 8,
         "size": 400,
         "gflop_a_film": 18.0,
+        "machine": {
+            "processor": "EPYC",
+            "cores": 2,
+            "memory_gib": 24.0,
+            "system": "Linux",
+            "python": "3.11.7",
+            "load_before": 0.3,
+            "omp_num_threads": None,
+            "lacks": {},
+        },
+        "versions": {"cxrscore": "0.1.0"},
+        "sections": {
+            name: {"when": f"2026-12-01T0{hour}:00:30+00:00", **state}
+            for state in [{"seconds": 60.0, "load_before": 0.4, "finished": True, "notes": []}]
+            for hour, name in enumerate(("scoring", "end_to_end", "whole_command", "start_up"))
+        },
         "scoring": {
+            "films": 64,
+            "rounds": 5,
+            "left_out": [],
             "contenders": [
                 contender("torchxrayvision's script", 4.5),
                 contender("cxrscore, openvino fp32", 9.0, forward_films_per_second=9.5),
+                contender("cxrscore, openvino int8", 27.0, probability_difference=0.04),
             ],
-            "floors": {"product_fp32_gflops": 180.0, "product_bf16_gflops": 360.0},
+            "floors": {
+                "product_fp32_gflops": 180.0,
+                "product_bf16_gflops": 360.0,
+                "decode_1_films_per_second": 150.0,
+                "steady_1_films_per_second": 141.0,
+            },
         },
         "end_to_end": [
             {
                 "name": "cxrscore, openvino fp32",
+                "films": 442,
                 "films_per_second": 9.0,
                 "forward": 9.5,
-                "own_mb": 400,
+                "own_mb": 300,
                 "workers_mb": 90,
             }
         ],
+        "whole_command": [
+            {"name": f"cxrscore, {name} fp32", "films": 64, "scored": scored, "seconds": seconds, "peak_mb": 400.0}
+            for name, scored, seconds in (("torch", 64, 16.0), ("keras", 62, 24.0))
+        ],
         "start_up": [{"name": "cxrscore --help", "seconds": 0.3}],
     }
+    return {**own, **changed}
+
+
+def slow():
+    """A machine without bf16 and VNNI, half as fast, whose time was over after a round."""
+    one = small()
+    one["machine"] = {**one["machine"], "lacks": {"bf16": "no bf16 instructions", "int8": "no VNNI instructions"}}
+    one["sections"] = {
+        **one["sections"],
+        "scoring": {**one["sections"]["scoring"], "notes": ["ended at its time limit: 1 of 5 rounds"]},
+    }
+    one["scoring"] = {
+        **one["scoring"],
+        "contenders": [contender("torchxrayvision's script", 3.0), contender("cxrscore, openvino fp32", 4.5)],
+        "floors": {"product_fp32_gflops": 90.0, "decode_1_films_per_second": 100.0},
+        "left_out": [{"name": "ONNX Runtime", "why": "no time was left for it"}],
+    }
+    return one
+
+
+def lines_of(table):
+    return {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines()}
 
 
 def test_the_page_is_what_its_record_gives():
@@ -79,21 +136,100 @@ def test_every_table_of_the_page_has_markers():
 
 
 def test_targets_worked_by_hand():
-    found = {what: value for what, _, _, _, value in WRITER._targets(small())}
+    machine = small()
+    found = {what: value for what, _, _, _, figure in WRITER.TARGETS if (value := figure(machine)) is not None}
     assert found == {
         "cxrscore, openvino fp32: end to end / bare network": pytest.approx(9 / 9.5),
         "cxrscore, openvino fp32 / torchxrayvision's script": pytest.approx(2.0),
+        "cxrscore, openvino int8 / torchxrayvision's script": pytest.approx(6.0),
         "cxrscore, openvino fp32: bare network / matmul peak": pytest.approx(0.95),
-        "cxrscore, openvino fp32: peak memory with decoders": 490,
+        "decoding: 1 running process / OpenCV, 1 thread": pytest.approx(0.94),
+        "cxrscore, openvino int8: max abs Δp": 0.04,
+        "whole command, keras / torch, time": pytest.approx(1.5),
+        "cxrscore, openvino fp32: peak memory with decoders": 390,
         "`cxrscore --help`": 0.3,
     }
 
 
 def test_a_target_is_met_on_its_own_side():
-    lines = {line.split(" | ")[0][2:]: line for line in WRITER.targets(small()).splitlines()}
-    assert lines["`cxrscore --help`"].endswith("| ≤ 0.15 s | 0.3 s | **not met** |")
-    assert lines["cxrscore, openvino fp32 / torchxrayvision's script"].endswith("| ≥ 1.8 | 2 | met |")
+    lines = lines_of(WRITER.targets({"machines": {"A": small()}}))
+    assert lines["`cxrscore --help`"].endswith("| ≤ 0.15 s | 0.3 s: **not met** |")
+    assert lines["cxrscore, openvino fp32 / torchxrayvision's script"].endswith("| ≥ 1.8 | 2: met |")
     assert "not met" in lines["cxrscore, openvino fp32: end to end / bare network"]  # 0.947
+    assert lines["`score` of one film, openvino fp32"].endswith("| not measured |")
+
+
+def test_targets_are_for_films_of_400_pixels():
+    lines = lines_of(WRITER.targets({"machines": {"A": small(size=224)}}))
+    assert lines["`cxrscore --help`"].endswith("0.3 s: not judged at this size |")
+
+
+def test_two_machines_stand_side_by_side():
+    text = WRITER.page(PAGE, {**record(), "machines": {"Fast, AVX512": small(), "Slow, AVX2": slow()}})
+    lines = lines_of(text)
+    heads = "| Fast, AVX512 | Slow, AVX2 |"
+    assert f"| what | target {heads}" in text
+    assert "| when | sections begun 2026-12-01T00:00 to 2026-12-01T03:00 UTC | " in text
+    script = "cxrscore, openvino fp32 / torchxrayvision's script"
+    assert lines[script] == f"| {script} | ≥ 1.8 | 2: met | 1.5: **not met** |"
+    assert lines["cxrscore, openvino int8: max abs Δp"].endswith("| 0.04: **not met** | not on this machine |")
+    floors = lines_of(WRITER.floors({"machines": {"Fast, AVX512": small(), "Slow, AVX2": slow()}}))
+    assert floors["4096 x 4096 matrix product, fp32"].endswith(
+        "| 180 GFLOP/s: 10.0 films/s | 90 GFLOP/s: 5.0 films/s |"
+    )
+    assert floors["4096 x 4096 matrix product, bf16"].endswith("| 360 GFLOP/s: 20.0 films/s | not on this machine |")
+    assert floors["cxrscore decodes and resizes, processes: 1, running"].endswith("| 141 films/s | not measured |")
+    assert f"| command, seconds {heads}\n| --- | --- | --- |\n| cxrscore --help | 0.3 | 0.3 |" in text
+
+
+def test_tables_of_one_machine_stand_under_its_name():
+    text = WRITER.scoring({"machines": {"Fast, AVX512": small(), "Slow, AVX2": slow()}})
+    side, first, second = re.split(r"\*\*(?:Fast, AVX512|Slow, AVX2)\*\*", text)
+    assert lines_of(side)["cxrscore, openvino fp32"] == "| cxrscore, openvino fp32 | 2.00 | 1.50 |"
+    assert lines_of(side)["cxrscore, openvino int8"] == "| cxrscore, openvino int8 | 6.00 | not on this machine |"
+    assert "* Slow, AVX2: ended at its time limit: 1 of 5 rounds" in side
+    assert "| 9.00 |" in first
+    assert "* bf16 is not on this machine: no bf16 instructions." in second
+    assert "* ONNX Runtime was not run, or not to the end: no time was left for it" in second
+    assert second.endswith("* ended at its time limit: 1 of 5 rounds")
+    assert "**Fast" not in WRITER.scoring({"machines": {"Fast, AVX512": small()}})
+
+
+def test_films_without_scores_and_an_interrupted_section_are_said():
+    one = small()
+    one["sections"]["whole_command"]["finished"] = False
+    text = WRITER.whole_command({"machines": {"A": one}})
+    assert "| cxrscore, keras fp32 | 24.0 (2.67; 400; **only 62 scored**) |" in text
+    assert "| keras / torch | 1.50 |" in text
+    assert "* The run ended before this section did." in text
+
+
+def test_the_record_of_another_machine_is_added(tmp_path):
+    there, new = tmp_path / "there.json", tmp_path / "new.json"
+    there.write_text(json.dumps({"machines": {"A": small(), "B": small()}, "marks": {"seeds": 5}}))
+    new.write_text(json.dumps({"machines": {"B": slow(), "C": slow()}}))
+    WRITER.add(new, there)
+    found = json.loads(there.read_text())
+    assert list(found["machines"]) == ["A", "B", "C"]
+    assert found["machines"]["B"]["machine"]["lacks"]["bf16"] == "no bf16 instructions"
+    assert found["marks"] == {"seeds": 5}
+
+
+@pytest.mark.parametrize(
+    ("machines", "told"),
+    [
+        ({"A": {"machine": {}}}, "lacks command, quick, sections, size, versions of A"),
+        ({"A, 2 cores, switched off: bf16": small()}, "measured with --without"),
+    ],
+    ids=["unfinished", "switched off"],
+)
+def test_a_record_that_is_none_of_a_machine_is_not_added(tmp_path, machines, told):
+    there, new = tmp_path / "there.json", tmp_path / "new.json"
+    there.write_text(json.dumps({"machines": {}}))
+    new.write_text(json.dumps({"machines": machines}))
+    with pytest.raises(SystemExit, match=told):
+        WRITER.add(new, there)
+    assert json.loads(there.read_text()) == {"machines": {}}
 
 
 @pytest.mark.parametrize(("before", "later", "told"), [(0.3, 3.1, "quiet"), (1.2, 1.3, "others"), (0.3, 4.5, "others")])
@@ -104,8 +240,8 @@ def test_a_loaded_machine_is_told(before, later, told):
 
 
 def test_what_was_not_measured_is_said():
-    bare = {key: value for key, value in record().items() if key != "growth"}
-    told = WRITER.page(PAGE, bare)
+    machines = {name: {**one, "growth": None} for name, one in record()["machines"].items()}
+    told = WRITER.page(PAGE, {**record(), "machines": machines})
     assert told.split(WRITER.BEGIN.format("growth"))[1].split(WRITER.END.format("growth"))[0] == "\nNot measured yet.\n"
 
 

@@ -1,8 +1,9 @@
 """Write the tables of docs/benchmarks.md from the record of `make bench`, docs/benchmarks.json.
 
-    python tools/docs/benchmarks_page.py [--add gpu.json]
+    python tools/docs/benchmarks_page.py [--add FILE.json]
 
---add puts the record of a run of benchmarks/gpu.sh into docs/gpu.json, in place of an earlier one of that machine.
+--add puts the record of another machine beside those that are there, in place of an earlier one of that machine: a
+record of `benchmarks/bench.py --output FILE.json`, or of benchmarks/gpu.sh, which goes to docs/gpu.json.
 Each table stands between two markers; the text outside of them is written by hand.
 tests/docs/test_benchmarks_page.py checks that page and record agree. Every cell is computed here from the record.
 """
@@ -28,6 +29,7 @@ BEGIN, END = "<!-- {}: written by tools/docs/benchmarks_page.py -->", "<!-- end 
 SCRIPT = "torchxrayvision's script"
 
 Record = Mapping[str, Any]
+"""The whole record; or what it has of one machine, under the machine's name in "machines"."""
 
 
 def page(text: str, record: Record) -> str:
@@ -38,27 +40,119 @@ def page(text: str, record: Record) -> str:
         before, _, rest = text.partition(begin)
         _, found, after = rest.partition(end)
         assert found, f"docs/benchmarks.md has no markers for the table {name!r}"
-        told = table(record) if name in ("run", "targets", "gpu") or record.get(SECTIONS[name]) else "Not measured yet."
+        told = table(record) if _measured(record, name) else "Not measured yet."
         text = f"{before}{begin}\n{told}\n{end}{after}"
     return text
 
 
-def run(record: Record) -> str:
-    machine, versions = record["machine"], record["versions"]["cxrscore"]
-    own = ", ".join(f"{name} {version}" for name, version in versions.items())
-    rows = [
-        ("when", record["created"]),
-        ("command", f"`{' '.join(record['command'])}`" + (", fewer films and rounds" if record["quick"] else "")),
-        ("minutes", ", ".join(f"{name} {one['seconds'] / 60:.1f}" for name, one in record["sections"].items())),
-        (
-            "machine",
-            f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB{_threads(machine)}",
-        ),
-        ("load", _load(record)),
-        ("environment", f"{machine['system']}, Python {machine['python']}: {own}"),
-        ("network", f"{record['network']} at {record['size']} pixels, batches of {record['batch_size']}"),
+def add(path: Path, record_path: Path = RECORD) -> None:
+    """Puts the machines of another record beside those of the page, or in place of those of the same name."""
+    new = json.loads(path.read_text(encoding="utf-8"))
+    if "machines" not in new:
+        gpu_tables.add(path)
+        return
+    for name, machine in new["machines"].items():
+        if missing := {"machine", "versions", "sections", "command", "size", "quick"} - machine.keys():
+            raise SystemExit(f"{path} lacks {', '.join(sorted(missing))} of {name}: the run did not get so far")
+        if "switched off" in name:
+            raise SystemExit(f"{path} was measured with --without: it is no record of a machine")
+    record = json.loads(record_path.read_text(encoding="utf-8"))
+    record = {**record, "machines": {**record["machines"], **new["machines"]}}
+    record_path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _measured(record: Record, name: str) -> bool:
+    """Whether the record has anything for this table."""
+    if name in ("run", "targets"):
+        return bool(record.get("machines"))
+    section = SECTIONS[name]
+    return bool(record.get(section)) or bool(_with(record, section))
+
+
+def _with(record: Record, section: str) -> dict[str, Record]:
+    """The machines on which this section was measured."""
+    return {name: one for name, one in record.get("machines", {}).items() if one.get(section)}
+
+
+def _beside(record: Record, section: str, head: str, cells: Callable[[Record], Mapping[str, str]]) -> str:
+    """A table with a column for each machine on which the section was measured, and below it what a reader must know.
+
+    cells  of one machine, by the name of their row
+    """
+    found = {name: cells(one) for name, one in _with(record, section).items()}
+    rows = dict.fromkeys(row for one in found.values() for row in one)
+    machines = record["machines"]
+    lines = [
+        (row, *(one[row] if row in one else _absent(machines[name], row) for name, one in found.items()))
+        for row in rows
     ]
-    return _table(("", ""), rows)
+    return "\n\n".join([_table((head, *found), lines), *_notes(record, section)])
+
+
+def _absent(machine: Record, row: str) -> str:
+    """Why a machine has no figure that others have."""
+    lacks = machine["machine"].get("lacks", {})
+    return "not on this machine" if any(precision in row for precision in lacks) else "not measured"
+
+
+def _notes(record: Record, section: str) -> Iterator[str]:
+    """What a section was measured without, for each machine, as one list."""
+    machines = _with(record, section)
+    notes = [
+        f"* {name + ': ' if len(machines) > 1 else ''}{note}"
+        for name, one in machines.items()
+        for note in _notes_of(one, section)
+    ]
+    yield from ["\n".join(notes)] if notes else []
+
+
+def _notes_of(machine: Record, section: str) -> list[str]:
+    state = machine["sections"].get(section, {})
+    return [
+        *state.get("notes", ()),
+        *([] if state.get("finished", True) else ["The run ended before this section did."]),
+    ]
+
+
+def _each(record: Record, section: str, tables: Callable[[Record], str]) -> str:
+    """The tables of a section for one machine after the other, under the machine's name if there are several."""
+    machines = _with(record, section)
+    parts = []
+    for name, one in machines.items():
+        parts += [f"**{name}**"] if len(machines) > 1 else []
+        parts.append(tables(one))
+        parts += ["\n".join(f"* {note}" for note in _notes_of(one, section))] if _notes_of(one, section) else []
+    return "\n\n".join(parts)
+
+
+def run(record: Record) -> str:
+    found = {name: _run(one) for name, one in record["machines"].items()}
+    first = next(iter(found.values()))
+    return _table(("", *found), [(row, *(one[row] for one in found.values())) for row in first])
+
+
+def _run(one: Record) -> dict[str, str]:
+    machine = one["machine"]
+    lacks = "".join(f"; no {precision}: {why}" for precision, why in machine.get("lacks", {}).items())
+    return {
+        "when": _when(one),
+        "command": f"`{' '.join(one['command'])}`" + (", fewer films and rounds" if one["quick"] else ""),
+        "minutes": ", ".join(f"{name} {section['seconds'] / 60:.1f}" for name, section in one["sections"].items()),
+        "machine": f"{machine['processor']}, {machine['memory_gib']} GiB{_threads(machine)}{lacks}",
+        "load": _load(one),
+        "environment": f"{machine['system']}, Python {machine['python']}: {_listed(one['versions'])}",
+        "network": f"{one['network']} at {one['size']} pixels, batches of {one['batch_size']}",
+    }
+
+
+def _when(one: Record) -> str:
+    """From the first section to the last: those of one run, or of several that completed each other."""
+    begun = sorted(section["when"][:16] for section in one["sections"].values()) or [one["created"][:16]]
+    return f"sections begun {begun[0]} to {begun[-1]} UTC"
+
+
+def _listed(versions: Record) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _threads(machine: Record) -> str:
@@ -66,26 +160,37 @@ def _threads(machine: Record) -> str:
     return "" if threads is None else f", OMP_NUM_THREADS={threads}"
 
 
-def _load(record: Record) -> str:
+def _load(one: Record) -> str:
     """How busy the machine was, in words: the run itself keeps about as many processes busy as there are cores, and
     its decoders as many again."""
-    machine, loads = record["machine"], [one["load_before"] for one in record["sections"].values()]
+    machine, loads = one["machine"], [section["load_before"] for section in one["sections"].values()]
+    if not loads:
+        return f"{machine['load_before']:.1f} before all"
     busy = machine["load_before"] > machine["cores"] / 2 or max(loads) > 2 * machine["cores"]
     told = "others used the machine: compare only ratios, roughly" if busy else "quiet"
     return f"{machine['load_before']:.1f} before all, {min(loads):.1f} to {max(loads):.1f} before each section: {told}"
 
 
 def targets(record: Record) -> str:
+    """Every target with one column for each machine."""
+    machines = record["machines"]
     rows = [
-        (what, f"{sign} {wanted:g}{unit}", f"{value:.3g}{unit}", _verdict(record, _met(sign, value, wanted)))
-        for what, sign, wanted, unit, value in _targets(record)
+        (what, f"{sign} {wanted:g}{unit}", *(_judged(one, *target) for one in machines.values()))
+        for target in TARGETS
+        for what, sign, wanted, unit, _ in [target]
     ]
-    return _table(("what", "target", "measured", ""), rows)
+    return _table(("what", "target", *machines), rows)
 
 
-def _verdict(record: Record, met: bool) -> str:
-    """The targets are for films of 400 pixels."""
-    return "not judged at this size" if record["size"] != 400 else "met" if met else "**not met**"
+def _judged(
+    machine: Record, what: str, sign: str, wanted: float, unit: str, figure: Callable[[Record], float | None]
+) -> str:
+    """The figure and whether it meets the target, which is for films of 400 pixels."""
+    value = figure(machine)
+    if value is None:
+        return _absent(machine, what)
+    met = "met" if _met(sign, value, wanted) else "**not met**"
+    return f"{value:.3g}{unit}: {met if machine['size'] == 400 else 'not judged at this size'}"
 
 
 def _met(sign: str, value: float, wanted: float) -> bool:
@@ -94,58 +199,156 @@ def _met(sign: str, value: float, wanted: float) -> bool:
     return value >= wanted if sign == "≥" else value <= wanted
 
 
-def _targets(record: Record) -> Iterator[tuple[str, str, float, str, float]]:
-    """What, sign, target, unit and figure of each target that the record can tell of."""
-    for one in record.get("end_to_end", ()):
-        rate = one["films_per_second"] / one["forward"]
-        yield f"{one['name']}: end to end / bare network", "≥", 0.95, "", rate
-    if "scoring" in record:
-        yield from _against_peers(record)
-    for one in record.get("end_to_end", ()):
-        if "openvino fp32" in one["name"]:
-            yield f"{one['name']}: peak memory with decoders", "≤", 500, " MiB", one["own_mb"] + one["workers_mb"]
-    for name, one in record.get("heat_maps", {}).get("cxrscore", {}).items():
-        yield f"{name}: 14 maps of each film / no maps", "≤", 1.05, "", one["all_maps"] / one["no_maps"]
-    for one in record.get("start_up", ()):
-        if one["name"] == "cxrscore --help":
-            yield "`cxrscore --help`", "≤", 0.15, " s", one["seconds"]
+def _row(machine: Record, section: str, name: str) -> Record | None:
+    """The row of that name in a section that is a list of rows, or in its contenders."""
+    rows = machine.get(section) or ()
+    rows = rows["contenders"] if isinstance(rows, Mapping) else rows
+    return next((one for one in rows if one["name"] == name), None)
 
 
-def _against_peers(record: Record) -> Iterator[tuple[str, str, float, str, float]]:
-    found = {one["name"]: one for one in record["scoring"]["contenders"]}
-    floors = record["scoring"]["floors"]
-    for precision, wanted in (("fp32", 1.8), ("bf16", 3.5), ("int8", 6.0)):
-        own = found.get(f"cxrscore, openvino {precision}")
-        if own and SCRIPT in found:
-            rate = own["films_per_second"] / found[SCRIPT]["films_per_second"]
-            yield f"{own['name']} / {SCRIPT}", "≥", wanted, "", rate
-    for precision in ("fp32", "bf16"):
-        if own := found.get(f"cxrscore, openvino {precision}"):
-            peak = floors[f"product_{precision}_gflops"] / record["gflop_a_film"]
-            share = own["forward_films_per_second"] / peak
-            yield f"{own['name']}: bare network / matmul peak", "≥", 0.85, "", share
+def _ratio_to_network(name: str) -> Callable[[Record], float | None]:
+    def figure(machine: Record) -> float | None:
+        one = _row(machine, "end_to_end", name)
+        return one and one["films_per_second"] / one["forward"]
+
+    return figure
+
+
+def _ratio_to_script(name: str) -> Callable[[Record], float | None]:
+    def figure(machine: Record) -> float | None:
+        one, script = _row(machine, "scoring", name), _row(machine, "scoring", SCRIPT)
+        return one and script and one["films_per_second"] / script["films_per_second"]
+
+    return figure
+
+
+def _share_of_peak(precision: str) -> Callable[[Record], float | None]:
+    def figure(machine: Record) -> float | None:
+        one = _row(machine, "scoring", f"cxrscore, openvino {precision}")
+        peak = _floor(machine, f"product_{precision}_gflops")
+        alone = one and one["forward_films_per_second"]
+        return peak and alone and alone / (peak / machine["gflop_a_film"])
+
+    return figure
+
+
+def _floor(machine: Record, name: str) -> float | None:
+    return (machine.get("scoring") or {}).get("floors", {}).get(name)
+
+
+def _decoding(workers: int) -> Callable[[Record], float | None]:
+    """cxrscore's decoders that run already, against as many threads of OpenCV."""
+
+    def figure(machine: Record) -> float | None:
+        own, cv2 = (_floor(machine, f"{way}_{workers}_films_per_second") for way in ("steady", "decode"))
+        return own and cv2 and own / cv2
+
+    return figure
+
+
+def _worst_difference(machine: Record) -> float | None:
+    one = _row(machine, "scoring", "cxrscore, openvino int8")
+    return one and one["probability_difference"]
+
+
+def _keras_to_torch(machine: Record) -> float | None:
+    keras, torch = (_row(machine, "whole_command", f"cxrscore, {name} fp32") for name in ("keras", "torch"))
+    return keras and torch and keras["seconds"] / torch["seconds"]
+
+
+def _memory(machine: Record) -> float | None:
+    one = _row(machine, "end_to_end", "cxrscore, openvino fp32")
+    return one and one["own_mb"] + one["workers_mb"]
+
+
+def _cost_of_maps(name: str) -> Callable[[Record], float | None]:
+    def figure(machine: Record) -> float | None:
+        one = (machine.get("heat_maps") or {}).get("cxrscore", {}).get(name)
+        return one and one["all_maps"] / one["no_maps"]
+
+    return figure
+
+
+def _start(name: str) -> Callable[[Record], float | None]:
+    def figure(machine: Record) -> float | None:
+        one = _row(machine, "start_up", name)
+        return one and one["seconds"]
+
+    return figure
+
+
+TARGETS: tuple[tuple[str, str, float, str, Callable[[Record], float | None]], ...] = (
+    *(
+        (f"{name}: end to end / bare network", "≥", wanted, "", _ratio_to_network(name))
+        for backend, precision, wanted in (
+            ("openvino", "fp32", 0.95),
+            ("openvino", "bf16", 0.93),
+            ("openvino", "int8", 0.9),
+            ("torch", "fp32", 0.95),
+            ("keras", "fp32", 0.95),
+        )
+        for name in [f"cxrscore, {backend} {precision}"]
+    ),
+    *(
+        (f"{name} / {SCRIPT}", "≥", wanted, "", _ratio_to_script(name))
+        for precision, wanted in (("fp32", 1.8), ("bf16", 3.5), ("int8", 6.0))
+        for name in [f"cxrscore, openvino {precision}"]
+    ),
+    *(
+        (f"cxrscore, openvino {precision}: bare network / matmul peak", "≥", 0.85, "", _share_of_peak(precision))
+        for precision in ("fp32", "bf16")
+    ),
+    ("decoding: 1 running process / OpenCV, 1 thread", "≥", 0.9, "", _decoding(1)),
+    ("decoding: 2 running processes / OpenCV, 2 threads", "≥", 0.9, "", _decoding(2)),
+    ("cxrscore, openvino int8: max abs Δp", "≤", 0.02, "", _worst_difference),
+    ("whole command, keras / torch, time", "≤", 1.3, "", _keras_to_torch),
+    ("cxrscore, openvino fp32: peak memory with decoders", "≤", 450, " MiB", _memory),
+    *(
+        (f"{name}: 14 maps of each film / no maps, time", "≤", 1.05, "", _cost_of_maps(name))
+        for name in ("cxrscore, openvino fp32", "cxrscore, torch fp32")
+    ),
+    ("`score` of one film, openvino fp32", "≤", 1.5, " s", _start("cxrscore score of one film, openvino")),
+    ("`cxrscore --help`", "≤", 0.15, " s", _start("cxrscore --help")),
+)
+"""What, sign, target, unit, and the figure of a machine; None if it was not measured there."""
 
 
 def scoring(record: Record) -> str:
-    section = record["scoring"]
-    contenders = sorted(section["contenders"], key=lambda one: -one["films_per_second"])
-    script = next((one["films_per_second"] for one in contenders if one["name"] == SCRIPT), None)
+    """What several machines have in common, if there are several; and each of them."""
+    parts = [] if len(_with(record, "scoring")) < 2 else [_beside(record, "scoring", "/ the script", _script_ratios)]
+    return "\n\n".join([*parts, _each(record, "scoring", _scoring)])
+
+
+def _script_ratios(machine: Record) -> dict[str, str]:
+    names = [one["name"] for one in _fastest_first(machine)]
+    ratios = {name: _ratio_to_script(name)(machine) for name in names}
+    return {name: f"{ratio:.2f}" for name, ratio in ratios.items() if ratio is not None}
+
+
+def _fastest_first(machine: Record) -> list[Record]:
+    return sorted(machine["scoring"]["contenders"], key=lambda one: -one["films_per_second"])
+
+
+def _scoring(machine: Record) -> str:
+    section, ratios = machine["scoring"], _script_ratios(machine)
     rows = [
         (
             *(one["name"], one["does"], f"{one['films_per_second']:.2f}", _spread(one["rounds"])),
-            "" if script is None else f"{one['films_per_second'] / script:.2f}",
-            *(_number(one["forward_films_per_second"]), f"{one['own_mb']:.0f} + {one['workers_mb']:.0f}"),
+            *(ratios.get(one["name"], ""), _number(one["forward_films_per_second"])),
+            f"{one['own_mb']:.0f} + {one['workers_mb']:.0f}",
             *(_difference(one["probability_difference"]), f"{one['startup_seconds']:.1f}", one["versions"]),
         )
-        for one in contenders
+        for one in _fastest_first(machine)
     ]
     heads = (
         *("program", "method", "films/s", "range", "/ the script", "bare network, films/s", "peak MiB, own + workers"),
         *("max abs Δp", "start, s", "versions"),
     )
-    left = [f"* {one['name']} was not run: {one['why']}" for one in section["left_out"]]
-    told = f"{section['films']} films per round, {section['rounds']} rounds, medians."
-    return "\n\n".join([told, _table(heads, rows), *left])
+    lacks = machine["machine"].get("lacks", {})
+    left = [f"* {precision} is not on this machine: {why}." for precision, why in lacks.items()]
+    left += [f"* {one['name']} was not run, or not to the end: {one['why']}" for one in section["left_out"]]
+    told = f"Films per round: {section['films']}; rounds: {section['rounds']}; medians."
+    return "\n\n".join([told, _table(heads, rows), *(["\n".join(left)] if left else [])])
 
 
 def _spread(rounds: Sequence[float]) -> str:
@@ -161,43 +364,65 @@ def _number(value: float | None) -> str:
 
 
 def floors(record: Record) -> str:
-    found, cost = record["scoring"]["floors"], record["gflop_a_film"]
-    rows = [
-        (f"4096 x 4096 matrix product, {kind}", f"{rate:.0f} GFLOP/s", f"{rate / cost:.1f}")
-        for kind in ("fp32", "bf16")
-        for rate in [found[f"product_{kind}_gflops"]]
-    ]
+    costs = {one["gflop_a_film"] for one in _with(record, "scoring").values()}
+    needs = " or ".join(f"{cost:.2f}" for cost in sorted(costs))
+    return _beside(record, "scoring", "limit", _floors) + f"\n\nThe network needs {needs} GFLOP per film."
+
+
+def _floors(machine: Record) -> dict[str, str]:
+    cost, cells = machine["gflop_a_film"], {}
+    for kind in ("fp32", "bf16"):
+        if rate := _floor(machine, f"product_{kind}_gflops"):
+            cells[f"4096 x 4096 matrix product, {kind}"] = f"{rate:.0f} GFLOP/s: {rate / cost:.1f} films/s"
     for number in (1, 2):
-        cv2, own = (found[f"{way}_{number}_films_per_second"] for way in ("decode", "stream"))
-        rows.append((f"OpenCV decodes and resizes, threads: {number}", "", f"{cv2:.0f}"))
-        rows.append((f"cxrscore decodes and resizes, processes: {number}, new ones", "", f"{own:.0f}"))
-    return _table(("limit", "rate", "films/s"), rows) + f"\n\nThe network needs {cost:.2f} GFLOP per film."
+        for way, words in (
+            ("decode", f"OpenCV decodes and resizes, threads: {number}"),
+            ("stream", f"cxrscore decodes and resizes, processes: {number}, new ones"),
+            ("steady", f"cxrscore decodes and resizes, processes: {number}, running"),
+        ):
+            if rate := _floor(machine, f"{way}_{number}_films_per_second"):
+                cells[words] = f"{rate:.0f} films/s"
+    return cells
 
 
 def end_to_end(record: Record) -> str:
-    rows = [
-        (
-            *(one["name"], str(one["films"]), f"{one['films_per_second']:.2f}", f"{one['forward']:.2f}"),
-            *(f"{one['films_per_second'] / one['forward']:.3f}", f"{one['own_mb']:.0f} + {one['workers_mb']:.0f}"),
+    return _beside(record, "end_to_end", "ratio (films/s, films; peak MiB, own + workers)", _end_to_end)
+
+
+def _end_to_end(machine: Record) -> dict[str, str]:
+    return {
+        one["name"]: (
+            f"{one['films_per_second'] / one['forward']:.3f} "
+            f"({one['films_per_second']:.2f} of {one['forward']:.2f}, {one['films']} films; "
+            f"{one['own_mb']:.0f} + {one['workers_mb']:.0f})"
         )
-        for one in record["end_to_end"]
-    ]
-    return _table(("program", "films", "films/s", "bare network, films/s", "ratio", "peak MiB, own + workers"), rows)
+        for one in machine["end_to_end"]
+    }
 
 
 def whole_command(record: Record) -> str:
-    rows = [
-        (
-            *(one["name"], f"{one['scored']} of {one['films']}", f"{one['seconds']:.1f}"),
-            *(f"{one['films'] / one['seconds']:.2f}", f"{one['peak_mb']:.0f}"),
-        )
-        for one in record["whole_command"]
-    ]
-    return _table(("command", "films scored", "seconds", "films/s", "peak MiB without decoders"), rows)
+    return _beside(record, "whole_command", "seconds (films/s; peak MiB without decoders)", _whole_command)
+
+
+def _whole_command(machine: Record) -> dict[str, str]:
+    rows = machine["whole_command"]
+    counts = sorted({one["films"] for one in rows})
+    cells = {"films": ", ".join(map(str, counts))}
+    for one in rows:
+        missed = "" if one["scored"] == one["films"] else f"; **only {one['scored']} scored**"
+        told = f"{one['seconds']:.1f} ({one['films'] / one['seconds']:.2f}; {one['peak_mb']:.0f}{missed})"
+        cells[one["name"]] = told
+    if ratio := _keras_to_torch(machine):
+        cells["keras / torch"] = f"{ratio:.2f}"
+    return cells
 
 
 def heat_maps(record: Record) -> str:
-    section = record["heat_maps"]
+    return _each(record, "heat_maps", _heat_maps)
+
+
+def _heat_maps(machine: Record) -> str:
+    section = machine["heat_maps"]
     rows = [
         (
             name,
@@ -226,31 +451,48 @@ def heat_maps(record: Record) -> str:
 
 
 def growth(record: Record) -> str:
+    return _each(record, "growth", _growth)
+
+
+def _growth(machine: Record) -> str:
     rows = [
         (
             *(f"{one['films']:,}", f"{one['seconds']:.1f}", f"{one['films'] / one['seconds']:.0f}"),
             *(f"{one['peak_mb']:.0f}", f"{one['file_bytes'] / one['films']:,.0f}"),
         )
-        for one in record["growth"]
+        for one in machine["growth"]
     ]
     return _table(("films", "seconds", "films/s", "peak MiB without decoders", "bytes of out.h5 per film"), rows)
 
 
 def sizes(record: Record) -> str:
+    return _each(record, "sizes", _sizes)
+
+
+def _sizes(machine: Record) -> str:
     rows = [
-        (str(one["size"]), str(one["batch_size"]), f"{one['openvino']:.2f}", f"{one['torch']:.2f}")
-        for one in record["sizes"]
+        (str(one["size"]), str(one["batch_size"]), _number(one.get("openvino")), _number(one.get("torch")))
+        for one in machine["sizes"]
     ]
     return _table(("film, pixels", "batch", "openvino fp32, films/s", "torch fp32, films/s"), rows)
 
 
 def start_up(record: Record) -> str:
-    return _table(("command", "seconds"), [(one["name"], f"{one['seconds']:.3g}") for one in record["start_up"]])
+    return _beside(
+        record,
+        "start_up",
+        "command, seconds",
+        lambda machine: {one["name"]: f"{one['seconds']:.3g}" for one in machine["start_up"]},
+    )
 
 
 def profiles(record: Record) -> str:
+    return _each(record, "profiles", _profiles)
+
+
+def _profiles(machine: Record) -> str:
     told = []
-    for one in record["profiles"]:
+    for one in machine["profiles"]:
         rows = [(room, f"{100 * share:.1f}", f"{share * one['seconds']:.1f}") for room, share in one["rooms"].items()]
         about = f"`{one['command']}`, {one['films']} films of {one['size']} pixels, {one['backend']} {one['precision']}"
         cpu = f"{one['own_cpu']:.1f} s of CPU time in the process, {one['children_cpu']:.1f} s in its decoders"
@@ -418,10 +660,12 @@ SECTIONS = {name: name.replace(" ", "_").replace("-", "_") for name in TABLES} |
 
 def main() -> None:
     if sys.argv[1:2] == ["--add"]:
-        gpu_tables.add(Path(sys.argv[2]))
+        add(Path(sys.argv[2]))
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
-    sys.stdout.write(f"{scoring(record)}\n\n{targets(record)}\n" if "scoring" in record else f"{targets(record)}\n")
+    for name in ("scoring", "targets"):
+        if _measured(record, name):
+            sys.stdout.write(f"{TABLES[name](record)}\n\n")
 
 
 if __name__ == "__main__":

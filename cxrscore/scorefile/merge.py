@@ -15,14 +15,9 @@ import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
-<<<<<<< HEAD
-from cxrscore.scorefile.layout import LAYOUT, SHARD_LAYOUT, TEXT, Column
-from cxrscore.scorefile.manifest import Manifest, differences, precision_hint
-=======
 from cxrscore.scorefile.columns import encode_rows, longest_text
 from cxrscore.scorefile.layout import LAYOUT, PATHS, SHARD_LAYOUT, TEXT, Column
-from cxrscore.scorefile.manifest import Manifest, differences
->>>>>>> growth
+from cxrscore.scorefile.manifest import Manifest, differences, precision_hint
 from cxrscore.scorefile.partial_file import FILM_COLUMNS, PartialScoresFile, film_blocks, map_blocks, read_thumbnails
 from cxrscore.scorefile.partition import Partition
 from cxrscore.scorefile.shards import ShardHeader, read_values

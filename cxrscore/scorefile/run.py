@@ -29,13 +29,8 @@ from cxrscore.io.atomic import atomic_replace, cannot_write, sync
 from cxrscore.scorefile.checks import check_fit, check_ranges
 from cxrscore.scorefile.columns import encode_texts
 from cxrscore.scorefile.data import Thumbnails
-<<<<<<< HEAD
-from cxrscore.scorefile.layout import LAYOUT, SHARD_LAYOUT
-from cxrscore.scorefile.manifest import Manifest, differences, precision_hint, read_head, read_paths, write_manifest
-=======
 from cxrscore.scorefile.layout import LAYOUT, PATHS, SHARD_LAYOUT
-from cxrscore.scorefile.manifest import Manifest, differences, read_head, read_paths, write_manifest
->>>>>>> growth
+from cxrscore.scorefile.manifest import Manifest, differences, precision_hint, read_head, read_paths, write_manifest
 from cxrscore.scorefile.merge import CompletedShard, merge_shards
 from cxrscore.scorefile.reading import FileProvenance, read_file_provenance
 from cxrscore.scorefile.shards import Shard, read_shard, read_shard_header, read_values, shard_bytes

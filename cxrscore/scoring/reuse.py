@@ -11,11 +11,7 @@ import copy
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-<<<<<<< HEAD
-from typing import Any, cast, get_args
-=======
-from typing import Any, overload
->>>>>>> growth
+from typing import Any, cast, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray

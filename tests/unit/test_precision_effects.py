@@ -72,7 +72,7 @@ def test_a_bound_that_is_none(value):
         ({"precision_effects": {"bf16": EFFECT}}, "precision_effects and precision_bound together"),
         ({"precision_bound": BOUND}, "precision_effects and precision_bound together"),
         ({**document(), "precision_bound": {**BOUND, "max_difference": 2}}, "precision_bound.max_difference"),
-        ({**document(), "precision_bound": {"max_difference": 0.1}}, "'max_auc_loss' is a required property"),
+        ({**document(), "precision_bound": {"max_difference": 0.1}}, '"max_auc_loss" is a required property'),
         ({**document(), "precision_effects": {"int8": EFFECT}}, "no quantization with ranges for int8"),
         ({**document(), "precision_effects": {"fp16": EFFECT}}, "'fp16' was unexpected"),
         (document(max_difference=-0.1), "precision_effects.bf16.max_difference"),

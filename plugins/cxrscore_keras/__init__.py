@@ -5,12 +5,12 @@ Importing this module imports no framework.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 from cxrscore.contract import Backend, Model, ModelSpec, Precision, Tensors, hookimpl
 from cxrscore.errors import BackendUnavailableError
 from cxrscore.networks.operations import OPERATIONS
+from cxrscore_keras.environment import import_keras, set_defaults
 
 
 class KerasBackend:
@@ -33,8 +33,9 @@ class KerasBackend:
         precision: Precision = "fp32",
         seed: int = 0,
     ) -> Model:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at import only
+        set_defaults()
         try:
+            import_keras()
             from cxrscore_keras.model import build
         except (ImportError, ValueError) as error:  # an engine that is not installed, or an invalid name
             raise BackendUnavailableError(

@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The exact versions that are tested; CONSTRAINTS=/dev/null takes the newest.
 CONSTRAINTS ?= constraints.txt
-export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo check test coverage lint docs bench gpu-kit lock container-check browser clean
 

@@ -187,7 +187,7 @@ def child(job: dict[str, Any], tree: Path) -> Iterator[Callable[[str], dict[str,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'plugins'}", "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'plugins'}"},
         )
         assert process.stdin is not None
         assert process.stdout is not None

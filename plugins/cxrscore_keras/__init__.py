@@ -5,13 +5,13 @@ Importing this module imports no framework.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from cxrscore.contract import Backend, Model, ModelSpec, Precision, ScorePrecision, Tensors, hookimpl
 from cxrscore.errors import BackendUnavailableError
 from cxrscore.networks.operations import OPERATIONS
+from cxrscore_keras.environment import import_keras, set_defaults
 
 
 class KerasBackend:
@@ -46,8 +46,9 @@ class KerasBackend:
     @contextmanager
     def _starting(self) -> Iterator[None]:
         """The import of Keras, quietly; BackendUnavailableError if it fails."""
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at import only
+        set_defaults()
         try:
+            import_keras()
             yield
         except (ImportError, ValueError) as error:  # an engine that is not installed, or an invalid name
             raise BackendUnavailableError(

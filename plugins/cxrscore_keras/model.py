@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import operator
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -31,13 +32,16 @@ from cxrscore.networks.tensors import (
     check_inputs,
     check_tensors,
     closed_form,
+    feature_count,
     initial_tensors,
     tail_names,
+    tail_shape,
     tensor_shapes,
     trainable_names,
     trainable_of,
 )
 from cxrscore.system_resources import processor_has
+from cxrscore_keras.inference import Inference, dense_head, last_relu, pool
 from cxrscore_keras.nets import Network, neutral_variables
 from cxrscore_keras.optimiser import Adam
 from cxrscore_keras.precision import full_float32
@@ -49,12 +53,7 @@ def build(
     """See contract.Backend.build."""
     values = initial_tensors(spec, seed) if tensors is None else check_tensors(spec, tensors)
     found = _found(device)
-    with _on(found):
-        network = Network(spec, bf16=precision == "bf16")
-        own = neutral_variables(network)
-        for name, value in values.items():
-            own[name].assign(np.array(value))  # a copy, because jax may alias the memory
-    return KerasModel(spec, network, found)
+    return KerasModel(spec, _Weights(spec, values, found, bf16=precision == "bf16"))
 
 
 def native_precisions(device: str) -> tuple[ScorePrecision, ...]:
@@ -109,6 +108,36 @@ def _framework() -> str:
     return f"keras {keras.__version__} on {engine} {sys.modules[engine].__version__}"
 
 
+class _Weights:
+    """The tensors of a model by neutral name: constants until something trains, then the variables of the layers.
+
+    Most models are never trained, and several hundred layers take seconds to make.
+    """
+
+    def __init__(self, spec: ModelSpec, values: Mapping[str, Floats], device: str, *, bf16: bool) -> None:
+        self._spec, self._bf16, self.device = spec, bf16, device
+        with _on(device):  # copies, because jax may alias the memory
+            self.values: dict[str, Any] = {
+                name: keras.ops.convert_to_tensor(np.array(value)) for name, value in values.items()
+            }
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """Created at first use, which replaces the values."""
+        with _on(self.device):
+            network = Network(self._spec, bf16=self._bf16)
+            own = neutral_variables(network)
+            for name, value in self.values.items():
+                own[name].assign(value)
+        self.values = own
+        self.__dict__.pop("inference", None)  # it holds the constants
+        return network
+
+    @functools.cached_property
+    def inference(self) -> Inference:
+        return Inference(self._spec, self.values, bf16=self._bf16)
+
+
 class _Learner:
     """Common base of the model, its tail and its head: a network from inputs to logits, its tensors, and Adam for the
     trainable ones."""
@@ -116,36 +145,47 @@ class _Learner:
     def __init__(
         self,
         spec: ModelSpec,
-        network: Network,
-        model: keras.Model,
-        device: str,
+        weights: _Weights,
+        model: Callable[[Network], keras.Model],
         *,
+        shape: tuple[int, ...],
         names: Collection[str],
         learning: Collection[str],
     ) -> None:
-        own = neutral_variables(network)
         self.spec = spec
-        self._network = network
-        self._model = model
-        self._variables = {name: own[name] for name in tensor_shapes(spec) if name in names}
+        self._weights = weights
+        self._model_of = model
+        self._names = [name for name in tensor_shapes(spec) if name in names]
         self._chosen = frozenset(learning)
-        self._input_shape = tuple(model.input_shape[1:])
+        self._input_shape = shape
         self._compiled: tuple[Loss, Optimiser] | None = None
         self._traced: dict[int, Callable[..., object]] = {}
         self.framework = _framework()
-        self.device = device
+        self.device = weights.device
 
-    def predict(self, films: Floats) -> Floats:
-        return self._run(self._model, films)[0]
+    @property
+    def _network(self) -> Network:
+        return self._weights.network
 
-    def _run(self, model: keras.Model, films: Floats) -> list[Floats]:
-        """The model's outputs as float32 copies. predict_on_batch is compiled once for each number of films."""
-        inputs = check_inputs(films, self._input_shape)
+    @property
+    def _model(self) -> keras.Model:
+        return self._model_of(self._network)
+
+    @property
+    def _variables(self) -> dict[str, Any]:
+        """Its tensors: variables as soon as there is a network."""
+        return {name: self._weights.values[name] for name in self._names}
+
+    def predict(self, inputs: Floats) -> Floats:
+        return self._run(lambda given: [self._model.predict_on_batch(given)], inputs)[0]
+
+    def _run(self, function: Callable[[Any], Sequence[Any]], inputs: Floats) -> list[Floats]:
+        """The outputs of the function as float32 copies; it is compiled once for each number of films."""
+        inputs = check_inputs(inputs, self._input_shape)
         one = np.zeros((1, *self._input_shape), np.float32)  # TensorFlow's convolutions refuse an empty batch
         with _on(self.device):
-            outputs = model.predict_on_batch(inputs if len(inputs) else one)
-        outputs = outputs if isinstance(outputs, list) else [outputs]
-        return [np.array(output[: len(inputs)], np.float32) for output in outputs]
+            outputs = function(keras.ops.convert_to_tensor(inputs if len(inputs) else one))
+            return [np.array(keras.ops.convert_to_numpy(output)[: len(inputs)], np.float32) for output in outputs]
 
     def tensors(self) -> dict[str, Array]:
         return {name: _to_numpy(variable) for name, variable in self._variables.items()}
@@ -240,41 +280,52 @@ class KerasTail(_Learner):
 class KerasModel(_Learner):
     """A Model that is Trainable, SupportsFeatureTraining, SplitBackbone, SupportsHeatmaps and SupportsAutograd."""
 
-    def __init__(self, spec: ModelSpec, network: Network, device: str) -> None:
-        names, learning = tensor_shapes(spec), trainable_names(spec)
-        super().__init__(spec, network, network.score, device, names=names, learning=learning)
+    def __init__(self, spec: ModelSpec, weights: _Weights) -> None:
+        names, learning, side = tensor_shapes(spec), trainable_names(spec), spec.size
+        super().__init__(
+            spec, weights, lambda network: network.score, shape=(side, side), names=names, learning=learning
+        )
+
+    def predict(self, films: Floats) -> Floats:
+        return self._run(lambda given: [self._weights.inference.logits(given)], films)[0]
 
     def embed(self, films: Floats) -> Floats:
-        return self._run(self._network.embed, films)[0]
+        return self._run(lambda given: [self._weights.inference.embed(given)], films)[0]
 
     @functools.cached_property
     def head(self) -> KerasHead:
-        names = ("head/kernel", "head/bias")
-        return KerasHead(self.spec, self._network, self._network.head, self.device, names=names, learning=names)
+        names, shape = ("head/kernel", "head/bias"), (feature_count(self.spec),)
+        model = operator.attrgetter("head")
+        return KerasHead(self.spec, self._weights, model, shape=shape, names=names, learning=names)
 
     def stem(self, films: Floats) -> Floats:
-        return self._run(self._network.stem, films)[0]
+        return self._run(lambda given: [self._weights.inference.stem(given)], films)[0]
 
     @functools.cached_property
     def tail(self) -> KerasTail:
-        names = tail_names(self.spec)
-        learning = trainable_of(names)
-        return KerasTail(self.spec, self._network, self._network.tail, self.device, names=names, learning=learning)
+        names, shape = tail_names(self.spec), tail_shape(self.spec)
+        model, learning = operator.attrgetter("tail"), trainable_of(names)
+        return KerasTail(self.spec, self._weights, model, shape=shape, names=names, learning=learning)
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
-        cam_layer = check_cam_layer(self.spec, cam_layer)
+        layer = check_cam_layer(self.spec, cam_layer)
         kernel = _to_numpy(self._variables["head/kernel"])
-        logits, activations = self._run(self._network.maps[cam_layer], films)
-        gradients = closed_form(self.spec, kernel, findings, activations, cam_layer)
-        return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=cam_layer)
+        logits, activations = self._run(lambda given: self._weights.inference.maps(given, layer), films)
+        gradients = closed_form(self.spec, kernel, findings, activations, layer)
+        return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=layer)
 
     def head_gradients(self, activations: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> Floats:
-        head = self._network.heads[check_cam_layer(self.spec, cam_layer)]
+        pooled = check_cam_layer(self.spec, cam_layer) == self.spec.graph.output
+
+        def head(value: Any) -> Any:
+            features = pool(self.spec, value if pooled else last_relu(self.spec, value))
+            return dense_head(lambda name: keras.ops.convert_to_tensor(self._variables[name]), features)
+
         with _on(self.device):
             return np.stack([_gradient(head, activations, finding) for finding in findings], axis=1)
 
 
-def _gradient(head: keras.Model, activations: Floats, finding: int) -> Floats:
+def _gradient(head: Callable[[Any], Any], activations: Floats, finding: int) -> Floats:
     """Gradient of the sum of the logits of a finding by activations; Keras has no function for gradients."""
     engine = keras.config.backend()
     if engine == "tensorflow":
@@ -294,6 +345,9 @@ def _gradient(head: keras.Model, activations: Floats, finding: int) -> Floats:
     return keras.ops.convert_to_numpy(given.grad)
 
 
-def _to_numpy(variable: keras.Variable) -> Array:
-    """A C-contiguous NumPy copy, never a view of tensors that training changes later."""
-    return np.array(np.asarray(variable), order="C")
+def _to_numpy(value: Any) -> Array:
+    """A C-contiguous NumPy copy of a variable or a tensor, never a view of what training changes later."""
+    value = value.value if isinstance(value, keras.Variable) else value
+    if keras.config.backend() == "torch":
+        return np.array(value.detach().cpu(), order="C")
+    return np.array(value.numpy() if keras.config.backend() == "tensorflow" else value, order="C")

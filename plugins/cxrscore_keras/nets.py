@@ -1,4 +1,4 @@
-"""Network graphs in Keras, and their input and output layers.
+"""Network graphs as Keras models for training, with their input and output layers.
 
 Layers have the names of the nodes, and their variables are zeros: the caller assigns every one that neutral_variables
 lists.
@@ -54,14 +54,26 @@ class Tokens(layers.Layer):
         self.position = self.add_weight(
             shape=(1 + grid**2, channels), initializer="zeros", name="position", autocast=False
         )
-        weights = position_weights(grid, side)
-        self._between = None if weights is None else ops.convert_to_tensor(weights)
+        self._between = position_matrix(grid, side)
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        places = ops.reshape(x, (-1, math.prod(x.shape[1:3]), x.shape[3]))
-        first = ops.zeros_like(places[:, :1]) + ops.cast(self.class_token, places.dtype)
-        position = self.position if self._between is None else ops.matmul(self._between, self.position)
-        return ops.concatenate([first, places], axis=1) + ops.cast(position, places.dtype)
+        return embed_tokens(x, self.class_token, self.position, self._between)
+
+
+def position_matrix(grid: int, side: int) -> keras.KerasTensor | None:
+    """networks.tensors.position_weights as a tensor."""
+    weights = position_weights(grid, side)
+    return None if weights is None else ops.convert_to_tensor(weights)
+
+
+def embed_tokens(
+    x: keras.KerasTensor, class_token: keras.KerasTensor, position: keras.KerasTensor, between: keras.KerasTensor | None
+) -> keras.KerasTensor:
+    """A class token and the places of a map, plus position embeddings, which ``between`` interpolates."""
+    places = ops.reshape(x, (-1, math.prod(x.shape[1:3]), x.shape[3]))
+    first = ops.zeros_like(places[:, :1]) + ops.cast(class_token, places.dtype)
+    own = position if between is None else ops.matmul(between, position)
+    return ops.concatenate([first, places], axis=1) + ops.cast(own, places.dtype)
 
 
 class Function(layers.Layer):
@@ -75,7 +87,8 @@ class Function(layers.Layer):
         return self._function(*(inputs if isinstance(inputs, list) else [inputs]))
 
 
-def _pad_lowest(given: Given, x: keras.KerasTensor) -> keras.KerasTensor:
+def pad_lowest(given: Given, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Pads a map for max pooling."""
     return ops.pad(x, [[0, 0], given["padding"], given["padding"], [0, 0]], constant_values=-math.inf)
 
 
@@ -102,7 +115,7 @@ FUNCTIONS: dict[str, Callable[..., keras.KerasTensor]] = {
 
 
 def _conv2d(name: str, given: Given, shape: Shape) -> layers.Layer:
-    padding = "same" if given["padding"] != (0, 0) and _is_same(given, shape) else "valid"
+    padding = "same" if given["padding"] != (0, 0) and is_same_padding(given, shape) else "valid"
     depthwise = given["groups"] == shape[-1] > 1
     return (Depthwise if depthwise else layers.Conv2D)(
         given["filters"],
@@ -116,7 +129,7 @@ def _conv2d(name: str, given: Given, shape: Shape) -> layers.Layer:
     )
 
 
-def _is_same(given: Given, shape: Shape) -> bool:
+def is_same_padding(given: Given, shape: Shape) -> bool:
     """Whether Keras' padding "same" is the node's on this map; it is faster than a layer of zeros."""
     size, stride, side = given["size"], given["stride"], shape[0]
     total = max((math.ceil(side / stride) - 1) * stride + size - side, 0)
@@ -158,7 +171,7 @@ def _padding(node: Node, layer: layers.Layer) -> layers.Layer | None:
         return None
     name = f"{node.name}-padding"  # a node's name has no hyphen
     if node.operation == "max_pool":
-        return Function(functools.partial(_pad_lowest, node.attributes), name)
+        return Function(functools.partial(pad_lowest, node.attributes), name)
     return layers.ZeroPadding2D((padding, padding), name=name)
 
 
@@ -223,12 +236,8 @@ class Network:
     """Normalisation, graph and head, as models that share their layers; outputs are float32 in any precision.
 
     score  films [N,S,S] in 0..1 -> logits [N,C]
-    embed  films -> features [N,K], the input of the dense layer
-    maps   by CAM layer: films -> logits and the map at that layer, [N,h,w,K]
-    heads  by CAM layer: that map -> logits; of a "cls" head those of the mean over the patches
-    head   features [N,K] -> logits
-    stem   films -> input of the last block, [N,h,w,K] or [N,T,K]
-    tail   input of the last block -> logits
+    head   features [N,K], the input of the dense layer -> logits
+    tail   input of the last block, [N,h,w,K] or [N,T,K] -> logits
     """
 
     def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
@@ -237,29 +246,11 @@ class Network:
             self._values, self.layers = _connected(spec.graph, spec.size)
             self.dense = layers.Dense(len(spec.findings), dtype="float32", kernel_initializer="zeros", name="head")
         self._parts: list[Part] = []
-        self._connect(spec)
-
-    def _connect(self, spec: ModelSpec) -> None:
-        graph, cls = spec.graph, spec.head == "cls"
+        self._after, self._pool = _after(spec.graph), _pool(spec)
         films, normal = self._films()
         found = _float32(self._part(FILM, [self._end], "base")(normal)[0], "found")
-        before = beside = found
-        if cls:  # models that give the map compute the class token beside it
-            both = self._part(FILM, [graph.before_last_relu, self._end], "base_and_map")(normal)
-            before, beside = _float32(both[0], "before"), _float32(both[1], "class_token")
-        after, pool = _after(graph), _pool(spec)
-        features = after(before)
-        embedding = found if cls else pool(features)
-        logits = self.dense(embedding)
-        self.score = keras.Model(films, logits, name="score")
-        self.embed = keras.Model(films, embedding, name="embed")
-        logits = self.dense(beside) if cls else logits
-        given = layers.Input(before.shape[1:], dtype="float32", name="map")
-        at = {graph.output: (features, given), graph.before_last_relu: (before, after(given))}
-        self.maps = {layer: keras.Model(films, [logits, value], name="map") for layer, (value, _) in at.items()}
-        self.heads = {
-            layer: keras.Model(given, self.dense(pool(pooled)), name="head_of_map") for layer, (_, pooled) in at.items()
-        }
+        embedding = found if spec.head == "cls" else self._pool(self._after(found))
+        self.score = keras.Model(films, self.dense(embedding), name="score")
         embeddings = layers.Input(embedding.shape[1:], dtype="float32", name="embeddings")
         self.head = keras.Model(embeddings, self.dense(embeddings), name="head_alone")
 
@@ -270,22 +261,18 @@ class Network:
         return nodes_before_head(self._spec)[-1]
 
     @functools.cached_property
-    def stem(self) -> keras.Model:
-        """Created at first use, as the tail is: most models are never split."""
-        films, normal = self._films()
-        (entered,) = self._part(FILM, [self._spec.graph.entry], "stem_blocks")(normal)
-        return keras.Model(films, _float32(entered, "entered"), name="stem")
-
-    @functools.cached_property
     def tail(self) -> keras.Model:
-        entry, cls = self._spec.graph.entry, self._spec.head == "cls"
+        """Created at first use: most models are never split."""
+        graph, cls = self._spec.graph, self._spec.head == "cls"
+        entry = graph.entry
         # The last block may begin after the output, with what leads to the class token.
-        end = entry if entry == self._spec.graph.output and not cls else self._end
+        end = entry if entry == graph.output and not cls else self._end
         entered = layers.Input(self._values[entry].shape[1:], dtype="float32", name="entered")
         found = entered if end == entry else self._part(entry, [end], "last_block")(entered)[0]
         found = _float32(found, "found")
-        logits = self.dense(found) if cls else self.heads[end](found)
-        return keras.Model(entered, logits, name="tail")
+        if not cls:
+            found = self._pool(self._after(found) if end == graph.before_last_relu else found)
+        return keras.Model(entered, self.dense(found), name="tail")
 
     def _films(self) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """The input [N,S,S] of a model, and the normalised films."""

@@ -33,7 +33,7 @@ def install(source, site):
 
 
 def environment(site):
-    return {**os.environ, "PYTHONPATH": str(site), "CXRSCORE_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {**os.environ, "PYTHONPATH": str(site), "CXRSCORE_OFFLINE": "1"}
 
 
 def run(*words, site, folder, expect=0):

@@ -35,7 +35,7 @@ def said(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
     make_phantoms(folder, films=40, patients=30, side=64, seed=1)
     (folder / "films" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a film")
-    own = {"CXRSCORE_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CXRSCORE_CACHE": str(folder / "cache")}
+    own = {"CXRSCORE_OFFLINE": "1", "CXRSCORE_CACHE": str(folder / "cache")}
 
     def run(words):
         done = forked.cxrscore(*words, "--json", cwd=folder, env={**os.environ, **own})

@@ -133,7 +133,6 @@ def cxrscore(*words, site, folder, expect=0, **environment):
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "CXRSCORE_OFFLINE": "1",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
             **environment,
         },
     )

@@ -69,6 +69,10 @@ class _Decoder:
             with self._turn:
                 self._due = None
 
+    def start(self) -> None:
+        """Start the process, if there is none; before the first film."""
+        self._process = self._process or _start_process()
+
     def terminate_if_overdue(self) -> None:
         """End the process if its film exceeds the time limit; called repeatedly from another thread."""
         with self._turn:
@@ -183,6 +187,11 @@ class DecoderPool:
             "also": [one.as_dict() for one in also],
             "any_modality": any_modality,
         }
+
+    def start(self) -> None:
+        """Start all processes now, so that they are ready when the first films are to be prepared."""
+        for decoder in self._all:
+            decoder.start()
 
     def prepare(self, path: PathOrUrl) -> LoadedFilm:
         """Same as decode.load_film, but with the statuses CRASHED and TIMED_OUT for films that end their process. The

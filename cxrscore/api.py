@@ -24,7 +24,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import ArrayLike, NDArray
 
 from cxrscore import plugins
-from cxrscore.contract import FeatureExtractor, Floats, ScorePrecision
+from cxrscore.contract import FeatureExtractor, Floats, ScorePrecision, takes_any_batch_size
 from cxrscore.errors import FilmWarning, InputError, TrackingWarning
 from cxrscore.images import DecoderPool, FilmSource, LoadedFilm, Status, as_films, count_notes, load_ahead, load_array
 from cxrscore.models.calibration import describe_probabilities
@@ -144,8 +144,8 @@ def load(
         "fp32", "bf16", or "int8" for a model file of ``cxrscore quantize``. "auto": the fastest that this machine
         computes natively and whose measured effect on the scores is within the bound of the model file.
     batch_size : int
-        Number of films per batch. Every batch is filled up to this size with black films, so 1 is
-        faster if you score films one at a time.
+        Number of films per batch. Backends other than openvino fill up every batch to this size with
+        black films, so 1 is faster if you score films one at a time.
     workers : int, optional
         Processes that decode files; None: one for each core, at most 32.
     progress : callable, optional
@@ -475,7 +475,8 @@ class Classifier:
     def _embed(self, batch: Sequence[LoadedFilm]) -> tuple[Floats, Sequence[str]]:
         squares = [film.pixels for film in batch if film.pixels is not None]
         model = cast(FeatureExtractor, self._context.models[0])
-        found = model.embed(float_batch(squares, self._context.options.batch_size))[: len(batch)]
+        size = len(batch) if takes_any_batch_size(self._context.models[0]) else self._context.options.batch_size
+        found = model.embed(float_batch(squares, size))[: len(batch)]
         finite = finite_rows(found)
         why = f"backend {self.backend!r} returned features that are not finite"
         return np.where(finite[:, None], found, np.float32(np.nan)), ["" if one else why for one in finite]

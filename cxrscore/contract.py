@@ -110,6 +110,22 @@ class AcceptsIntegerImages(Protocol):
 
 
 @runtime_checkable
+class AnyBatchSize(Protocol):
+    """A model to which a batch of any size costs no more than its films.
+
+    Scoring fills up the batches of other models with black films, because a network may be compiled for each size.
+    """
+
+    any_batch_size: bool
+    """Whether it is so: a model may say no, such as on a GPU."""
+
+
+def takes_any_batch_size(model: Model) -> bool:
+    """Return whether batches need not be filled up for this model."""
+    return isinstance(model, AnyBatchSize) and model.any_batch_size
+
+
+@runtime_checkable
 class Trainable(Protocol):
     """A model that can be trained. It contains one Adam optimiser."""
 

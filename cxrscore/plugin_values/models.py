@@ -16,6 +16,7 @@ import numpy as np
 
 from cxrscore.contract import (
     AcceptsIntegerImages,
+    AnyBatchSize,
     Array,
     Batch,
     CamParts,
@@ -149,6 +150,15 @@ class _AcceptsIntegerImages(CheckedModel):
         if not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1:
             raise self._origin.fault("build", f"a model whose lanes is {lanes!r}", "a number from 1")
         self.lanes: int = lanes
+
+
+class _AnyBatchSize(CheckedModel):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fits = self._inner.any_batch_size
+        if not isinstance(fits, bool):
+            raise self._origin.fault("build", f"a model whose any_batch_size is {fits!r}", "true or false")
+        self.any_batch_size: bool = fits
 
 
 class _Trainable(CheckedModel):
@@ -348,6 +358,7 @@ def _arrays_of(origin: Origin, call: str, found: object) -> dict[str, Array]:
 
 _ABILITIES: tuple[tuple[Any, type[CheckedModel]], ...] = (
     (AcceptsIntegerImages, _AcceptsIntegerImages),
+    (AnyBatchSize, _AnyBatchSize),
     (Trainable, _Trainable),
     (SupportsFeatureTraining, _SupportsFeatureTraining),
     (FeatureExtractor, _FeatureExtractor),

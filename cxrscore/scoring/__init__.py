@@ -133,6 +133,8 @@ def _computed(run: Run, job: RunContext, progress: Progress, started: float) -> 
     computed, watch = 0, FilmWatch.begin(job)
     notes = [watch.discard_stale(run)]
     with contextlib.closing(make_decoder_pool(job)) as decoders:
+        if not job.runtime:
+            decoders.start()  # they import their libraries while the network is compiled
         for _ in range(ROUNDS):
             small = ThumbnailCollector(job, decoders)
             films, runtime = _computed_once(run, job, decoders, small, progress)

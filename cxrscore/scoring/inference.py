@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore import plugins
-from cxrscore.contract import AcceptsIntegerImages, Array, Explainer, Floats, Model, SupportsHeatmaps
+from cxrscore.contract import (
+    AcceptsIntegerImages,
+    Array,
+    Explainer,
+    Floats,
+    Model,
+    SupportsHeatmaps,
+    takes_any_batch_size,
+)
 from cxrscore.errors import CheckError
 from cxrscore.explainers import explain
 from cxrscore.images import LoadedFilm, Pixels, resize_maps, to_unit
@@ -25,11 +33,12 @@ from cxrscore.types import finite_rows
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInputs:
-    """A batch of n films as network inputs, padded to the batch size B with black films.
+    """A batch of n films as network inputs, padded to the batch size B with black films where a model needs it.
 
     films   n
-    inputs  for each model [B,S,S]: float32 0..1, or uint8 or uint16 levels if the model accepts these
-    copies  for each model, the augmented copies for TTA, float32 [B,S,S] each
+    inputs  for each model [B,S,S]: float32 0..1, or uint8 or uint16 levels if the model accepts these; [n,S,S] if it is
+            AnyBatchSize
+    copies  for each model, the augmented copies for TTA, float32 of the same shape each
     """
 
     films: int
@@ -63,7 +72,8 @@ class BatchScores:
 
 
 class _EnsembleMember:
-    """One model of an ensemble, run with a constant batch size, so that each network is compiled once.
+    """One model of an ensemble, run with a constant batch size, so that each network is compiled once. A model that is
+    AnyBatchSize gets the films alone.
 
     square       index of the square image of a film that it uses
     levels       whether it accepts integer pixels
@@ -82,17 +92,24 @@ class _EnsembleMember:
     ) -> None:
         self.model, self.square, self.cam_layer = lenient(model), square, ""
         self.lanes = model.lanes if levels and isinstance(model, AcceptsIntegerImages) else 1
-        self._size, self._levels = batch_size, levels and isinstance(model, AcceptsIntegerImages)
+        self._size = 0 if takes_any_batch_size(model) else batch_size
+        self._levels = levels and isinstance(model, AcceptsIntegerImages)
         self._activation, self._calibration = file.spec.activation, calibration
 
     def inputs(self, batch: Sequence[LoadedFilm]) -> Array:
         squares = [_square(film, self.square) for film in batch]
-        return integer_batch(squares, self._size) if self._levels else float_batch(squares, self._size)
+        size = self._size or len(batch)
+        return integer_batch(squares, size) if self._levels else float_batch(squares, size)
+
+    def blank(self) -> Floats:
+        """A batch of black films."""
+        side = self.model.spec.size
+        return np.zeros((self._size or 1, side, side), np.float32)
 
     def copies(self, batch: Sequence[LoadedFilm], seed: int, number: int) -> Floats:
         """Augmented copy ``number`` of each film."""
         side = self.model.spec.size
-        copies = np.zeros((self._size, side, side), np.float32)
+        copies = np.zeros((self._size or len(batch), side, side), np.float32)
         for place, film in enumerate(batch):
             copies[place] = augmented_copy(to_unit(_square(film, self.square)), film.film.sha256, seed, number)
         return copies
@@ -160,7 +177,7 @@ class Scorer:
             _EnsembleMember(file, model, job.squares.index(own), size, levels=levels, calibration=calibration)
             for file, model, own, calibration in given
         ]
-        self._size, self._wanted_cam_layer = size, job.options.cam_layer
+        self._wanted_cam_layer = job.options.cam_layer
         fits = [own.fit for own in job.preprocessings]
         self._shown = [member for member, fit in zip(self._members, fits, strict=True) if fit == fits[0]]
         explained = all(isinstance(member.model, SupportsHeatmaps) for member in self._shown)
@@ -178,9 +195,7 @@ class Scorer:
         only merges computes it with a blank film."""
         for member in self._shown if self._maps else ():
             if not member.cam_layer:
-                side = member.model.spec.size
-                blank = np.zeros((self._size, side, side), np.float32)
-                member.explained(blank, 1, self._explainer, self._wanted_cam_layer)
+                member.explained(member.blank(), 1, self._explainer, self._wanted_cam_layer)
         cam_layers = [member.cam_layer for member in self._shown]
         return cam_layers[0] if len(set(cam_layers)) == 1 else ", ".join(cam_layers)
 

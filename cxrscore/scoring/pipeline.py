@@ -37,9 +37,10 @@ AHEAD = 32
 
 
 def make_decoder_pool(job: RunContext) -> DecoderPool:
-    """The decoder processes of a run; they start at first use."""
+    """The decoder processes of a run, no more than it has films; they start at first use, or with start()."""
     options = job.options
-    return DecoderPool(options.workers, job.squares[0], also=job.squares[1:], any_modality=options.any_modality)
+    workers = max(1, min(options.workers, len(job.paths)))
+    return DecoderPool(workers, job.squares[0], also=job.squares[1:], any_modality=options.any_modality)
 
 
 def compute_shards(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrscore.contract import Floats, Model
+from cxrscore.contract import Floats, Model, takes_any_batch_size
 from cxrscore.errors import CheckError
 from cxrscore.networks.reference import logits as exact_logits
 from cxrscore.synthetic.phantoms import golden_films
@@ -49,8 +49,8 @@ def golden_record(model: Model) -> dict[str, Any]:
 
 
 def max_logit_difference(model: Model, record: Mapping[str, Any], batch_size: int = FILMS) -> float:
-    """The largest difference of a logit from the reference; films are padded to batch_size, as scoring does. CheckError
-    if there is no reference."""
+    """The largest difference of a logit from the reference; films are padded to batch_size where scoring does so.
+    CheckError if there is no reference."""
     reference = np.array(record["logits"], np.float64)
     if not len(reference):
         raise CheckError("there are no logits of synthetic films to check the backend by: the model file is incomplete")
@@ -62,6 +62,8 @@ def max_logit_difference(model: Model, record: Mapping[str, Any], batch_size: in
 
 
 def _padded(model: Model, films: Floats, size: int) -> Floats:
+    if takes_any_batch_size(model):
+        return model.predict(films)
     blank = np.zeros((size - len(films), *films.shape[1:]), np.float32)
     return model.predict(np.concatenate([films, blank]))[: len(films)]
 

@@ -16,7 +16,7 @@ from cxrscore.networks.graph import HEAD
 from cxrscore.networks.tensors import (
     cam_layers,
     check_cam_layer,
-    check_inputs,
+    check_films,
     check_tensors,
     closed_form,
     feature_count,
@@ -26,7 +26,7 @@ from cxrscore.networks.tensors import (
     pool_map,
 )
 from cxrscore.system_resources import one_arena, processor_has
-from cxrscore_openvino.nets import from_neutral, network, range_network
+from cxrscore_openvino.nets import from_neutral, network, range_network, to_neutral
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
 _FILMS = 8
@@ -85,18 +85,23 @@ def _check_precision(precision: Precision) -> None:
 
 
 class OpenVinoModel:
-    """A Model that is FeatureExtractor, SupportsHeatmaps and SupportsActivationRanges."""
+    """A Model that is AcceptsIntegerImages, AnyBatchSize, FeatureExtractor, SupportsHeatmaps and
+    SupportsActivationRanges."""
+
+    lanes = 1
+    any_batch_size = True
 
     def __init__(self, spec: ModelSpec, tensors: Tensors, precision: Precision, ranges: Ranges | None = None) -> None:
         self.spec = spec
         self.framework = f"openvino {openvino.__version__.partition('-')[0]}"
         self.device = "cpu"
-        self._tensors = {name: tensor.copy() for name, tensor in tensors.items()}
+        # In OpenVINO's layout, because it uses some of them without a copy of its own.
+        self._tensors = {name: from_neutral(tensor) for name, tensor in tensors.items()}
         self._precision, self._ranges = precision, ranges or {}
         self._turn = threading.Lock()
 
     def tensors(self) -> dict[str, Array]:
-        return {name: tensor.copy() for name, tensor in self._tensors.items()}
+        return {name: to_neutral(tensor) for name, tensor in self._tensors.items()}
 
     def predict(self, films: Floats) -> Floats:
         return self._logits(self.embed(films))
@@ -140,7 +145,7 @@ class OpenVinoModel:
     @functools.cached_property
     def compiled(self) -> CompiledModel:
         """The network for one film, compiled at first use."""
-        return _compiled(network(self.spec, self._constants(), self._ranges), self._precision)
+        return _compiled(network(self.spec, self._tensors, self._ranges), self._precision)
 
     @functools.cached_property
     def _queue(self) -> AsyncInferQueue:
@@ -148,26 +153,32 @@ class OpenVinoModel:
 
     @functools.cached_property
     def _measuring(self) -> tuple[AsyncInferQueue, dict[str, int]]:
-        graph, places = range_network(self.spec, self._constants())
+        graph, places = range_network(self.spec, self._tensors)
         return _queue_of(_compiled(graph, self._precision)), places
 
-    def _constants(self) -> Tensors:
-        """The tensors in the layout of OpenVINO, which copies them; no other copy is stored."""
-        return {name: from_neutral(tensor) for name, tensor in self._tensors.items()}
-
-    def _each(self, queue: AsyncInferQueue, films: Floats, keep: Callable[..., None]) -> None:
+    def _each(self, queue: AsyncInferQueue, films: Array, keep: Callable[..., None]) -> None:
         """Runs films one by one and calls keep() with the row and results of each, while the next ones are computed.
         Calls from several threads run one after the other."""
-        films = check_inputs(films, (self.spec.size, self.spec.size))
+        films = check_films(films, self.spec.size)
         with self._turn:
             queue.set_callback(lambda request, row: keep(row, *[tensor.data for tensor in request.output_tensors]))
             for row in range(len(films)):
-                queue.start_async(films[row : row + 1], row)
+                queue.start_async(_unit(films[row : row + 1]), row)
             queue.wait_all()
 
     def _logits(self, embeddings: Floats) -> Floats:
-        logits: Floats = embeddings @ self._tensors["head/kernel"] + self._tensors["head/bias"]
-        return logits
+        """Computed for a multiple of _FILMS: for another number of films, NumPy adds in another order."""
+        filled = np.zeros((-(-len(embeddings) // _FILMS) * _FILMS, embeddings.shape[1]), np.float32)
+        filled[: len(embeddings)] = embeddings
+        logits: Floats = filled @ self._tensors["head/kernel"] + self._tensors["head/bias"]
+        return logits[: len(embeddings)]
+
+
+def _unit(films: Array) -> Floats:
+    """Films of levels in 0..1, others as they are. Film by film, because the floats of a batch take megabytes."""
+    if films.dtype == np.float32:
+        return films
+    return np.divide(films, np.float32(np.iinfo(films.dtype).max), dtype=np.float32)
 
 
 def _compiled(graph: openvino.Model, precision: Precision) -> CompiledModel:

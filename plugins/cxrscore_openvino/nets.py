@@ -255,5 +255,10 @@ def _built(spec: ModelSpec, tensors: Tensors, ranges: Ranges, wanted: Sequence[s
 
 
 def from_neutral(tensor: Floats) -> Floats:
-    """In OpenVINO's layout: convolutions HWIO -> OIHW, copied; all else is the same array."""
-    return np.ascontiguousarray(tensor.transpose(3, 2, 0, 1)) if tensor.ndim == 4 else tensor
+    """A copy in OpenVINO's layout: convolutions HWIO -> OIHW, all else as it is."""
+    return np.array(tensor.transpose(3, 2, 0, 1) if tensor.ndim == 4 else tensor, order="C")
+
+
+def to_neutral(tensor: Floats) -> Floats:
+    """A copy in the neutral layout, what from_neutral was given."""
+    return np.array(tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor, order="C")

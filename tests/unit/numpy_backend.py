@@ -249,10 +249,11 @@ class NumpyTail(Convolutions):
 
 
 class NumpyModel(Convolutions):
-    """A Model that is AcceptsIntegerImages, Trainable, SupportsFeatureTraining, SplitBackbone, SupportsHeatmaps,
-    SupportsAutograd and SupportsActivationRanges."""
+    """A Model that is AcceptsIntegerImages, AnyBatchSize, Trainable, SupportsFeatureTraining, SplitBackbone,
+    SupportsHeatmaps, SupportsAutograd and SupportsActivationRanges."""
 
     lanes = 1
+    any_batch_size = False
 
     def __init__(self, spec, tensors, *, bf16=False, ranges=None):
         super().__init__(spec, tensors, (spec.size, spec.size), trainable_names(spec), bf16=bf16, ranges=ranges)

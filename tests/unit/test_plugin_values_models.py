@@ -24,6 +24,7 @@ FILMS = some_films(2, SPEC.size)
 ABILITIES = (
     *(
         contract.AcceptsIntegerImages,
+        contract.AnyBatchSize,
         contract.Trainable,
         contract.FeatureExtractor,
         contract.SupportsFeatureTraining,
@@ -206,6 +207,13 @@ def test_an_error_that_a_backend_raises_on_purpose_passes():
     for error in (InputError("no such layer"), BackendUnavailableError("no cuda"), OtherProcessError("gone")):
         with pytest.raises(type(error), match=re.escape(str(error))):
             build(predict=lambda self, films, error=error: raises(error)).predict(FILMS)
+
+
+def test_whether_any_batch_size_is_taken_is_true_or_false():
+    assert contract.takes_any_batch_size(build(any_batch_size=True))
+    assert not contract.takes_any_batch_size(build())
+    with pytest.raises(PluginError, match="any_batch_size is 'yes'"):
+        build(any_batch_size="yes")
 
 
 def test_a_checked_model_has_the_abilities_of_the_model_in_it_and_no_others():

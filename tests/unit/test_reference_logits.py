@@ -63,6 +63,9 @@ def test_the_drift_is_the_largest_difference_in_batches_of_the_runs_size():
     model = Off(0.25)
     assert max_logit_difference(model, record, batch_size=3) == pytest.approx(0.25, rel=1e-5)
     assert model.batches == [3, 3]
+    model.batches, model.any_batch_size = [], True
+    assert max_logit_difference(model, record, batch_size=3) == pytest.approx(0.25, rel=1e-5)
+    assert model.batches == [3, 1]
 
 
 def test_a_record_without_films_says_nothing():

@@ -186,8 +186,10 @@ def influence_terms(chosen: NDArray[np.bool_], values: Array, mean: float, place
 
     place  patient of each film; few patients give less information on the variance than their number of films
     """
-    moved = np.where(chosen, (values - mean) / int(chosen.sum()), 0.0)
-    return np.asarray(moved * small_sample_correction(count_groups(place, chosen)), np.float64)
+    moved = np.zeros(len(values))
+    own = (values[chosen] - mean) / int(chosen.sum())
+    moved[chosen] = own * small_sample_correction(count_groups(place, chosen))
+    return moved
 
 
 def small_sample_correction(patients: int) -> float:

@@ -22,6 +22,8 @@ from cxrscore.metrics.confidence_intervals import (
 from cxrscore.metrics.grouping import Places, class_mask, count_groups, group_codes, sum_by_group
 
 Doubles = NDArray[np.float64]
+BLOCK = 1 << 20
+"""Values that are looked up at once: the pooled findings of a million films would take gigabytes."""
 
 
 def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
@@ -38,13 +40,14 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     positive, negative = valid & (truth > 0.5), valid & (truth < 0.5)
     if not positive.any() or not negative.any():
         return undefined_estimate(place, missing_class_reason(positive, negative))
-    share = _beaten_shares(score.astype(np.float64), positive, negative)
+    share = _beaten_shares(score, positive, negative)
     area = float(share[positive].mean())
     why = too_few_reason(positive, negative, place)
     if not why and np.ptp(share[positive]) == 0 and np.ptp(share[negative]) == 0:
         apart = "no positive and negative film overlap" if area in (0.0, 1.0) else "all scores are equal"
         why = f"{apart}, which leaves the formula no variance"
-    moved = influence_terms(positive, share, area, place) + influence_terms(negative, share, area, place)
+    moved = influence_terms(positive, share, area, place)
+    moved += influence_terms(negative, share, area, place)
     influence = sum_by_group(moved, place)  # the terms of a patient's films may cancel
     return Estimate(value=area, influence=influence, why=why or no_variance_reason(influence))
 
@@ -71,14 +74,14 @@ def cross_validated_auc(truth: Array, score: Array, folds: Array, groups: Array 
     """
     place = group_codes(groups, len(truth))
     valid = class_mask(truth, score)
-    values, share = score.astype(np.float64), np.zeros(len(truth))
+    share = np.zeros(len(truth))
     used: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]] = []
     for fold in np.unique(folds):
         own = valid & (folds == fold)
         positive, negative = own & (truth > 0.5), own & (truth < 0.5)
         if not positive.any() or not negative.any():
             continue
-        share += _beaten_shares(values, positive, negative)  # 0 for films of other folds
+        share += _beaten_shares(score, positive, negative)  # 0 for films of other folds
         used.append((positive, negative))
     if not used:
         return undefined_estimate(place, missing_class_reason(valid & (truth > 0.5), valid & (truth < 0.5)))
@@ -115,19 +118,21 @@ def micro_auc(truth: Array, prob: Array, groups: Array | None = None) -> Estimat
     return delong(truth.ravel(), prob.ravel(), np.repeat(place, truth.shape[1]))
 
 
-def _beaten_shares(values: Doubles, positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> Doubles:
+def _beaten_shares(values: Array, positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> Doubles:
     """float64 [n]: for a positive film the share of negatives below it, for a negative film the share of positives
     above it, ties 1/2; 0 for other films."""
-    both = positive | negative
-    among_all, share = np.zeros(len(values)), np.zeros(len(values))
-    among_all[both] = midranks(values[both])
-    share[positive] = (among_all[positive] - midranks(values[positive])) / int(negative.sum())
-    share[negative] = 1 - (among_all[negative] - midranks(values[negative])) / int(positive.sum())
+    share = np.zeros(len(values))
+    share[positive] = number_below(values[positive], values[negative]) / int(negative.sum())
+    share[negative] = 1 - number_below(values[negative], values[positive]) / int(positive.sum())
     return share
 
 
-def midranks(values: Doubles) -> Doubles:
-    """float64 [n]: the rank of each value from 1; tied values get their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Doubles = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return ranks
+def number_below(values: Array, others: Array) -> Doubles:
+    """float64 [n]: how many of the others are below each value, ties 1/2."""
+    ordered, below = np.sort(others), np.empty(len(values))
+    for start in range(0, len(values), BLOCK):
+        own = values[start : start + BLOCK]
+        below[start : start + BLOCK] = np.searchsorted(ordered, own, "left")
+        below[start : start + BLOCK] += np.searchsorted(ordered, own, "right")
+    below /= 2
+    return below

@@ -1,6 +1,7 @@
 """Intervals: DeLong by hand and by its definition, means, differences and accuracies over films."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from cxrscore.metrics import (
     verdict,
 )
 from cxrscore.metrics.confidence_intervals import _t_quantile
-from cxrscore.metrics.delong import midranks
+from cxrscore.metrics.delong import number_below
 
 NAN = math.nan
 RNG = np.random.default_rng(5)
@@ -77,9 +78,12 @@ def test_the_paired_difference_is_what_delong_defines(decimals: int) -> None:
     assert found.value == pytest.approx(auc(truth, one) - auc(truth, other))
 
 
-def test_midranks_are_scipys() -> None:
-    values = np.round(RNG.normal(size=200), 1)
-    np.testing.assert_allclose(midranks(values), rankdata(values), atol=1e-12)
+def test_the_number_below_by_hand_and_by_the_ranks_of_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[number_below.__module__], "BLOCK", 3)
+    assert number_below(np.array([1, 2, 2, 5, 3]), np.array([3, 2, 2])).tolist() == [0, 1, 1, 3, 2.5]
+    one, other = np.round(RNG.normal(size=(2, 100)), 1)
+    among_all = rankdata(np.concatenate([one, other]))[:100]
+    np.testing.assert_allclose(number_below(one, other), among_all - rankdata(one), atol=1e-12)
 
 
 @pytest.mark.parametrize(

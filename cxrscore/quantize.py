@@ -17,9 +17,19 @@ import numpy as np
 
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Array, Backend, Floats, Model, SupportsActivationRanges, SupportsInt8
+from cxrscore.contract import (
+    Array,
+    Backend,
+    Floats,
+    Model,
+    Precision,
+    Ranges,
+    SupportsActivationRanges,
+    SupportsInt8,
+)
 from cxrscore.errors import BackendUnavailableError, CheckError, InputError, PluginError
 from cxrscore.images import LoadedFilm, Preprocessing, find_same_file, require_films, stream_films, to_unit
+from cxrscore.int8_choice import Trial, choose_int8
 from cxrscore.io import sha256_bytes
 from cxrscore.io.outputs import check_output
 from cxrscore.metrics import auc_per_finding, macro
@@ -30,11 +40,13 @@ from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
 
 CALIBRATION_FILMS = 300
-"""Number of films on which ranges are measured."""
+"""Largest number of films on which ranges are measured, at most two thirds of the films that are drawn."""
 COMPARISON_FILMS = 1000
 """Number of films that are scored in both ways; of a larger folder this many are drawn."""
 MAX_AUC_LOSS = 0.005
 """Largest allowed decrease of the macro AUC; no model is written if it is exceeded."""
+MAX_DIFFERENCE = 0.02
+"""Largest difference of a probability from fp32 that the choice of int8 layers aims at."""
 _BATCH = 8
 _Batch: TypeAlias = Sequence[tuple[int, LoadedFilm]]
 """Films with pixels, each with its index in the list."""
@@ -110,6 +122,11 @@ class _Pass:
     logits: Floats
     ranges: dict[str, Floats]
 
+    @property
+    def calibrated(self) -> int:
+        """m, the number of films that the ranges come from."""
+        return len(next(iter(self.ranges.values())))
+
 
 def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -> QuantizeResult:
     """Measure activation ranges on films, compare int8 with fp32 scores, and write the model file.
@@ -147,11 +164,13 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
     truth, told = _truth(options, file, paths)
     exact = _exact(options, file, backend, paths, progress)
     record = _quantization_record(file, backend, exact)
+    read = [paths[row] for row in exact.rows]
+    choice = choose_int8(_trial(options, file, backend, exact, read, progress), record["ranges"], MAX_DIFFERENCE)
+    record |= {**choice.as_dict(), "ranges": dict(choice.ranges)}
     quantized = replace(file, document={**file.document, "quantization": record})
     rough = int8_model(backend, quantized, options.device)
-    read = [paths[row] for row in exact.rows]
     logits = np.concatenate([_logits(rough, b, read) for b in _batches(options, file, read, "comparing", progress)])
-    record["comparison"] = _compared(file, exact, logits, truth[exact.rows])
+    record["comparison"] = _effect(file, exact, logits, truth[exact.rows])
     _check_loss(record["comparison"])
     save_model(options.output, file.tensors, quantized.document)
     note = "" if options.backend else plugins.default_note(backend.name, "compute this model in int8 on this device")
@@ -160,7 +179,7 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
         backend=backend.name,
         failed=len(paths) - len(read),
         quantization=record,
-        notes=tuple(filter(None, (note, *told))),
+        notes=tuple(filter(None, (note, *told, _over_bound(record["comparison"])))),
     )
 
 
@@ -189,14 +208,15 @@ def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> t
 def _exact(
     options: QuantizeOptions, file: ModelFile, backend: Backend, paths: Sequence[str], progress: Progress
 ) -> _Pass:
-    """Scores in float32, and ranges of the first CALIBRATION films."""
+    """Scores in float32, and ranges of the first films."""
+    count = min(CALIBRATION_FILMS, max(1, len(paths) * 2 // 3))
     model = backend.build(file.spec, file.tensors, device=options.device)
     rows: list[int] = []
     hashes: list[str] = []
     logits, ranges = [], []
     for batch in _batches(options, file, paths, "measuring", progress):
-        if len(rows) < CALIBRATION_FILMS:
-            ranges.append(_ranges(model, batch[: CALIBRATION_FILMS - len(rows)], paths))
+        if len(rows) < count:
+            ranges.append(_ranges(model, batch[: count - len(rows)], paths))
         logits.append(_logits(model, batch, paths))
         rows += [row for row, _ in batch]
         hashes += [prepared.film.sha256 for _, prepared in batch]
@@ -269,6 +289,47 @@ def _quantization_record(file: ModelFile, backend: Backend, exact: _Pass) -> dic
         "fingerprint": sha256_bytes("\n".join(calibrated).encode()),
         "ranges": {layer: [float(f"{end:.6g}") for end in exact.ranges[layer].mean(axis=0)] for layer in layers},
     }
+
+
+def _trial(
+    options: QuantizeOptions, file: ModelFile, backend: Backend, exact: _Pass, read: Sequence[str], progress: Progress
+) -> Trial:
+    """The films of the calibration, for the choice of layers. They are decoded anew for each model."""
+    calibrated = read[: exact.calibrated]
+
+    def build(ranges: Ranges, precision: Precision | None) -> Model:
+        quantization = {"ranges": ranges, "precision": precision}
+        return int8_model(
+            backend, replace(file, document={**file.document, "quantization": quantization}), options.device
+        )
+
+    def score(model: Model) -> Floats:
+        batches = _batches(options, file, calibrated, "choosing", progress)
+        return np.concatenate([_logits(model, batch, calibrated) for batch in batches])
+
+    return Trial(file=file, build=build, exact=exact.logits[: exact.calibrated], score=score)
+
+
+def _effect(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> dict[str, Any]:
+    """The comparison of a document. Differences are those of films that the calibration did not use, if there are any.
+    The AUC is that of all films that the model was not trained on: the calibration reads no labels."""
+    found, count = _compared(file, exact, logits, truth), exact.calibrated
+    if count == len(logits):
+        return found
+    others = replace(exact, rows=exact.rows[count:], hashes=exact.hashes[count:], logits=exact.logits[count:])
+    own = _compared(file, others, logits[count:], truth[count:])
+    return found | {name: own[name] for name in ("films", "max_difference", "mean_difference")}
+
+
+def _over_bound(compared: Mapping[str, Any]) -> str:
+    """A note if int8 moves probabilities too far."""
+    if compared["max_difference"] <= MAX_DIFFERENCE:
+        return ""
+    return (
+        f"int8 moves a probability by {compared['max_difference']:.3f} on {compared['films']} films, expected at most "
+        f"{MAX_DIFFERENCE}: `score --precision auto` does not choose it. Calibrate with more films like those to "
+        "score, or use --precision bf16 or fp32."
+    )
 
 
 def _compared(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> dict[str, Any]:

@@ -59,8 +59,11 @@ def quantize(*, as_json: bool, quiet: bool, **options: Any) -> None:
         print_line(note, quiet)
     unread = f", {result.failed} could not be read" if result.failed else ""
     print_line(f"ranges measured on {result.quantization['films']} films by backend {result.backend}{unread}", quiet)
+    rest = result.quantization["precision"] or "the fastest floating point"
+    print_line(f"{len(result.quantization['ranges'])} layers in int8, the rest in {rest}", quiet)
     print_line(
-        f"{found['films']} films: max |dp| {found['max_difference']:.2g}, mean {found['mean_difference']:.2g}", quiet
+        f"{found['films']} other films: max |dp| {found['max_difference']:.2g}, mean {found['mean_difference']:.2g}",
+        quiet,
     )
     if found["macro_auc"] is None:
         print_line("the effect on the AUC is unknown: no labelled films outside the training set", quiet)

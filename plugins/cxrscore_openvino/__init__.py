@@ -36,10 +36,18 @@ class OpenVinoBackend:
             from cxrscore_openvino.model import build
         return build(spec, tensors, device=device, precision=precision, seed=seed)
 
-    def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> Model:
+    def build_int8(
+        self,
+        spec: ModelSpec,
+        tensors: Tensors,
+        ranges: Ranges,
+        *,
+        device: str = "auto",
+        precision: Precision | None = None,
+    ) -> Model:
         with _without_telemetry():
             from cxrscore_openvino.model import build_int8
-        return build_int8(spec, tensors, ranges, device=device)
+        return build_int8(spec, tensors, ranges, device=device, precision=precision)
 
 
 @contextmanager

@@ -43,16 +43,20 @@ def build(
     return OpenVinoModel(spec, values, precision)
 
 
-def build_int8(spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> OpenVinoModel:
-    """See contract.SupportsInt8. Floating-point layers use bfloat16 if the processor supports it."""
+def build_int8(
+    spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto", precision: Precision | None = None
+) -> OpenVinoModel:
+    """See contract.SupportsInt8. Unless a precision is given, other layers use bfloat16 if the processor has it."""
     values = check_tensors(spec, tensors)
     _check_device(device)
+    rest = precision or ("bf16" if _has_bf16() else "fp32")
+    _check_precision(rest)
     if foreign := [layer for layer in ranges if f"{layer}/kernel" not in values or layer == HEAD]:
         named = ", ".join(foreign[:5])
         raise InputError(
             f"the ranges name {named}: expected names of convolutions and dense layers of {spec.architecture}"
         )
-    return OpenVinoModel(spec, values, "bf16" if _has_bf16() else "fp32", ranges)
+    return OpenVinoModel(spec, values, rest, ranges)
 
 
 @functools.cache

@@ -351,12 +351,20 @@ class SupportsDistributed(Protocol):
 class SupportsInt8(Protocol):
     """A backend that can also compute in 8-bit integers. Its fp32 models are SupportsActivationRanges."""
 
-    def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> Model:
+    def build_int8(
+        self,
+        spec: ModelSpec,
+        tensors: Tensors,
+        ranges: Ranges,
+        *,
+        device: str = "auto",
+        precision: Precision | None = None,
+    ) -> Model:
         """Build a model whose convolutions and dense layers named in ``ranges`` use 8-bit integers; otherwise as
         ``build``.
 
         Their inputs are rounded to 256 values between lowest and highest, their kernels to 255 values per output
-        channel. Layers that are not named are computed in floating point.
+        channel. All else is computed in floating point, in ``precision``; None: the fastest that the device has.
 
         Raises
         ------

@@ -18,9 +18,20 @@ import numpy as np
 
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Array, Backend, Floats, Model, ScorePrecision, SupportsActivationRanges, SupportsInt8
+from cxrscore.contract import (
+    Array,
+    Backend,
+    Floats,
+    Model,
+    Precision,
+    Ranges,
+    ScorePrecision,
+    SupportsActivationRanges,
+    SupportsInt8,
+)
 from cxrscore.errors import BackendUnavailableError, CheckError, InputError, PluginError
 from cxrscore.images import LoadedFilm, Preprocessing, find_same_file, require_films, stream_films, to_unit
+from cxrscore.int8_choice import Trial, choose_int8
 from cxrscore.io import sha256_bytes
 from cxrscore.io.outputs import check_output
 from cxrscore.metrics import auc_per_finding, macro
@@ -31,7 +42,7 @@ from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
 
 CALIBRATION_FILMS = 300
-"""Number of films on which ranges are measured."""
+"""Largest number of films on which ranges are measured, at most two thirds of the films that are drawn."""
 COMPARISON_FILMS = 1000
 """Number of films that are scored in both ways; of a larger folder this many are drawn."""
 MAX_AUC_LOSS = 0.005
@@ -129,6 +140,11 @@ class _Pass:
     ranges: dict[str, Floats]
     framework: str = ""
 
+    @property
+    def calibrated(self) -> int:
+        """m, the number of films that the ranges come from; 0 without ranges."""
+        return len(next(iter(self.ranges.values()), ()))
+
 
 def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -> QuantizeResult:
     """Measure activation ranges on films, compare int8 and native bf16 with fp32 scores, and write the model file.
@@ -167,13 +183,12 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
     paths = [found.paths[row] for row in order]
     truth, told = _truth(options, file, paths)
     exact = _exact(options, file, backend, paths, progress)
-    document = dict(file.document)
+    document, read = dict(file.document), [paths[row] for row in exact.rows]
     if exact.ranges:
-        document["quantization"] = _quantization_record(file, backend, exact)
+        document["quantization"] = _quantization(options, file, backend, exact, read, progress)
     rounded = _rounded(options, replace(file, document=document), backend, native)
-    read = [paths[row] for row in exact.rows]
     logits = _rounded_logits(rounded, _batches(options, file, read, "comparing", progress), read)
-    effects = {name: _compared(file, exact, own, truth[exact.rows]) for name, own in logits.items()}
+    effects = {name: _effect(file, exact, own, truth[exact.rows]) for name, own in logits.items()}
     if "int8" in effects:
         _check_loss(effects["int8"])
     machine = Machine(backend=backend.name, device=plugins.device_kind_of(backend, options.device), native=native)
@@ -255,14 +270,15 @@ def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> t
 def _exact(
     options: QuantizeOptions, file: ModelFile, backend: Backend, paths: Sequence[str], progress: Progress
 ) -> _Pass:
-    """Scores in float32, and ranges of the first CALIBRATION films."""
+    """Scores in float32, and ranges of the first films."""
+    count = min(CALIBRATION_FILMS, max(1, len(paths) * 2 // 3))
     model = backend.build(file.spec, file.tensors, device=options.device)
     rows: list[int] = []
     hashes: list[str] = []
     logits, ranges = [], []
     for batch in _batches(options, file, paths, "measuring", progress):
-        if isinstance(backend, SupportsInt8) and len(rows) < CALIBRATION_FILMS:
-            ranges.append(_ranges(model, batch[: CALIBRATION_FILMS - len(rows)], paths))
+        if isinstance(backend, SupportsInt8) and len(rows) < count:
+            ranges.append(_ranges(model, batch[: count - len(rows)], paths))
         logits.append(_logits(model, batch, paths))
         rows += [row for row, _ in batch]
         hashes += [prepared.film.sha256 for _, prepared in batch]
@@ -319,23 +335,61 @@ def _squares(batch: _Batch) -> Floats:
     return np.stack([to_unit(film.pixels) for _, film in batch if film.pixels is not None])
 
 
+def _quantization(
+    options: QuantizeOptions, file: ModelFile, backend: Backend, exact: _Pass, read: Sequence[str], progress: Progress
+) -> dict[str, Any]:
+    """The document's ``quantization``, with what was chosen for the bound."""
+    record = _quantization_record(file, backend, exact)
+    trial = _trial(options, file, backend, exact, read, progress)
+    choice = choose_int8(trial, record["ranges"], options.bound.max_difference)
+    return {**record, "ranges": dict(choice.ranges), **choice.as_dict()}
+
+
 def _quantization_record(file: ModelFile, backend: Backend, exact: _Pass) -> dict[str, Any]:
-    """The document's ``quantization``.
+    """Where the ranges come from, and those of all layers that can be rounded.
 
     A range goes from the mean of the films' lowest values to that of their highest: rare extremes
     are clipped, and all other values are resolved better. The first layer, whose input is the film, is excluded:
     rounding there changes the scores most and saves the least time (docs/backends.md has the figures).
     """
     _, *layers = exact.ranges
-    count = len(exact.ranges[layers[0]])
-    calibrated = sorted(exact.hashes[:count])
     return {
         "model": file.sha256,
         "backend": backend.name,
-        "films": count,
-        "fingerprint": sha256_bytes("\n".join(calibrated).encode()),
+        "films": exact.calibrated,
+        "fingerprint": sha256_bytes("\n".join(sorted(exact.hashes[: exact.calibrated])).encode()),
         "ranges": {layer: [float(f"{end:.6g}") for end in exact.ranges[layer].mean(axis=0)] for layer in layers},
     }
+
+
+def _trial(
+    options: QuantizeOptions, file: ModelFile, backend: Backend, exact: _Pass, read: Sequence[str], progress: Progress
+) -> Trial:
+    """The films of the calibration, for the choice of layers. They are decoded anew for each model."""
+    calibrated = read[: exact.calibrated]
+
+    def build(ranges: Ranges, precision: Precision | None) -> Model:
+        quantization = {"ranges": ranges, "precision": precision}
+        return int8_model(
+            backend, replace(file, document={**file.document, "quantization": quantization}), options.device
+        )
+
+    def score(model: Model) -> Floats:
+        batches = _batches(options, file, calibrated, "choosing", progress)
+        return np.concatenate([_logits(model, batch, calibrated) for batch in batches])
+
+    return Trial(file=file, build=build, exact=exact.logits[: exact.calibrated], score=score)
+
+
+def _effect(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> dict[str, Any]:
+    """The effect of a precision. Differences are those of films that the calibration did not use, if there are any.
+    The AUC is that of all films that the model was not trained on: the calibration reads no labels."""
+    found, count = _compared(file, exact, logits, truth), exact.calibrated
+    if count == len(logits):
+        return found
+    others = replace(exact, rows=exact.rows[count:], hashes=exact.hashes[count:], logits=exact.logits[count:])
+    own = _compared(file, others, logits[count:], truth[count:])
+    return found | {name: own[name] for name in ("films", "max_difference", "mean_difference")}
 
 
 def _compared(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> dict[str, Any]:

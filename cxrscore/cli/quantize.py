@@ -73,8 +73,11 @@ def quantize(*, as_json: bool, quiet: bool, **options: Any) -> None:
     for note in result.notes:
         print_line(note, quiet)
     unread = f", {result.failed} could not be read" if result.failed else ""
-    ranges = f", ranges on {result.quantization['films']} films" if result.quantization else ""
-    print_line(f"measured by backend {result.backend}{ranges}{unread}", quiet)
+    if made := result.quantization:
+        rest = made["precision"] or "the fastest floating point"
+        text = f"{len(made['ranges'])} layers in int8, the rest in {rest}, calibrated on {made['films']} films"
+        print_line(text, quiet)
+    print_line(f"measured by backend {result.backend}{unread}", quiet)
     for precision, effect in result.precision_effects.items():
         _print_effect(precision, effect, result.precision_bound, quiet)
     print_line(f"wrote {result.output}", quiet)

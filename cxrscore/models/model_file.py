@@ -339,6 +339,8 @@ def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
     check_calibration_lengths(path, document["calibration"], count)
     for row, values in enumerate(golden["logits"]):
         _check_length(path, f"golden.logits.{row}", values, count)
+    if "logit_shift" in (quantization := document.get("quantization") or {}):
+        _check_length(path, "quantization.logit_shift", quantization["logit_shift"], count)
 
 
 def _check_effects(path: Path, document: Mapping[str, Any]) -> None:
@@ -379,7 +381,13 @@ def int8_model(backend: Backend, file: ModelFile, device: str) -> Model:
     """The model of this file in int8; InputError if the backend has no int8 support, or the file no ranges."""
     if not isinstance(backend, SupportsInt8):
         raise InputError(f"backend {backend.name!r} does not compute in int8; openvino does")
-    return backend.build_int8(file.spec, file.tensors, _ranges(file), device=device)
+    ranges, quantization = _ranges(file), file.document["quantization"]
+    tensors = dict(file.tensors)
+    if shift := quantization.get("logit_shift"):
+        tensors["head/bias"] = tensors["head/bias"] + np.asarray(shift, np.float32)
+    # Files of earlier versions name no precision, and some backends take none.
+    given = {"precision": quantization["precision"]} if quantization.get("precision") else {}
+    return backend.build_int8(file.spec, tensors, ranges, device=device, **given)
 
 
 def _ranges(file: ModelFile) -> Ranges:

@@ -36,10 +36,18 @@ class OpenVinoBackend:
             from cxrscore_openvino.model import build
         return build(spec, tensors, device=device, precision=precision, seed=seed)
 
-    def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> Model:
+    def build_int8(
+        self,
+        spec: ModelSpec,
+        tensors: Tensors,
+        ranges: Ranges,
+        *,
+        device: str = "auto",
+        precision: Precision | None = None,
+    ) -> Model:
         with _without_telemetry():
             from cxrscore_openvino.model import build_int8
-        return build_int8(spec, tensors, ranges, device=device)
+        return build_int8(spec, tensors, ranges, device=device, precision=precision)
 
     def native_precisions(self, device: str = "auto") -> Sequence[ScorePrecision]:
         """What both the processor and OpenVINO have: OpenVINO lists int8 on every processor, and computes it without

@@ -43,16 +43,20 @@ def build(
     return OpenVinoModel(spec, values, precision)
 
 
-def build_int8(spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> OpenVinoModel:
-    """See contract.SupportsInt8. Floating-point layers use bfloat16 if the processor supports it."""
+def build_int8(
+    spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto", precision: Precision | None = None
+) -> OpenVinoModel:
+    """See contract.SupportsInt8. Unless a precision is given, other layers use bfloat16 if the processor has it."""
     values = check_tensors(spec, tensors)
     _check_device(device)
+    rest = precision or ("bf16" if _has_bf16() else "fp32")
+    _check_precision(rest)
     if foreign := [layer for layer in ranges if f"{layer}/kernel" not in values or layer == HEAD]:
         named = ", ".join(foreign[:5])
         raise InputError(
             f"the ranges name {named}: expected names of convolutions and dense layers of {spec.architecture}"
         )
-    return OpenVinoModel(spec, values, "bf16" if _has_bf16() else "fp32", ranges)
+    return OpenVinoModel(spec, values, rest, ranges)
 
 
 @functools.cache
@@ -107,27 +111,28 @@ class OpenVinoModel:
         return self._logits(self.embed(films))
 
     def embed(self, films: Floats) -> Floats:
-        embeddings = np.empty((len(films), feature_count(self.spec)), np.float32)
+        spec = self.spec  # a queue that knew the model would keep it for ever: Python sees no cycle through a queue
+        embeddings = np.empty((len(films), feature_count(spec)), np.float32)
 
         def keep(row: int, before: Floats, *token: Floats) -> None:
-            embeddings[row] = token[0][0] if token else pool_map(self.spec, last_relu(self.spec, before[0]))
+            embeddings[row] = token[0][0] if token else pool_map(spec, last_relu(spec, before[0]))
 
         self._each(self._queue, films, keep)
         return embeddings
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
-        cam_layer = check_cam_layer(self.spec, cam_layer)
-        pools = cam_layer == cam_layers(self.spec)[0]
-        activations = np.empty((len(films), *map_shape(self.spec)), np.float32)
-        embeddings = np.empty((len(films), feature_count(self.spec)), np.float32)
+        spec, cam_layer = self.spec, check_cam_layer(self.spec, cam_layer)
+        pools = cam_layer == cam_layers(spec)[0]
+        activations = np.empty((len(films), *map_shape(spec)), np.float32)
+        embeddings = np.empty((len(films), feature_count(spec)), np.float32)
 
         def keep(row: int, before: Floats, *token: Floats) -> None:
-            output = last_relu(self.spec, before[0])
-            embeddings[row] = token[0][0] if token else pool_map(self.spec, output)
+            output = last_relu(spec, before[0])
+            embeddings[row] = token[0][0] if token else pool_map(spec, output)
             activations[row] = (output if pools else before[0]).transpose(1, 2, 0)
 
         self._each(self._queue, films, keep)
-        gradients = closed_form(self.spec, self._tensors["head/kernel"], findings, activations, cam_layer)
+        gradients = closed_form(spec, self._tensors["head/kernel"], findings, activations, cam_layer)
         return CamParts(
             logits=self._logits(embeddings), activations=activations, gradients=gradients, cam_layer=cam_layer
         )

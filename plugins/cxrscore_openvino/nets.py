@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 from openvino import Model, Node
 from openvino import opset13 as ops
 
 from cxrscore.contract import Array, Floats, ModelSpec, Ranges, Tensors
+from cxrscore.contract import Node as NetworkNode
 from cxrscore.networks.graph import FILM
 from cxrscore.networks.tensors import NORMALISATIONS, nodes_before_head, position_weights
 
@@ -27,6 +29,17 @@ _INPUT_LEVELS, _KERNEL_LEVELS = 256, 255
 """Values of an unsigned and of a symmetric signed byte."""
 _NARROWEST = 1e-6
 """Minimum width of a range: the input of a layer, or a kernel, may be 0 everywhere."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Maps whose channels follow one another, not yet concatenated. In int8 the parts are rounded first: bytes are
+    concatenated in a fraction of the time of floating-point numbers."""
+
+    maps: tuple[Node, ...]
+
+
+_Value: TypeAlias = Node | _Parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +63,17 @@ class _Layer:
         """A tensor of a value for each channel of x."""
         return self.constant(variable, *((1, -1, 1, 1) if _is_map(x) else (1,) * (len(x.shape) - 1) + (-1,)))
 
-    def entering(self, x: Node) -> Node:
+    def of_channels(self, start: int, stop: int) -> _Layer:
+        """This layer of some of the channels, if each of its tensors has a value for each channel."""
+        return replace(self, tensors={variable: tensor[start:stop] for variable, tensor in self.tensors.items()})
+
+    def entering(self, x: _Value) -> Node:
         """The input, rounded in int8 to 256 steps of a range that holds 0; what is beyond it becomes its end."""
         if self.bounds is None:
-            return x
+            return _joined(x)
         low, high = self.bounds
-        return _rounded(x, np.array(min(low, 0.0)), np.array(max(high, 0.0)), _INPUT_LEVELS)
+        ends = np.array(min(low, 0.0)), np.array(max(high, 0.0))
+        return _joined(_by_part(lambda part: _rounded(part, *ends, _INPUT_LEVELS), x))
 
     def kernel(self, inner: Sequence[int], *shape: int) -> Node:
         """The kernel, rounded in int8 to steps of each output channel's own size, symmetric about 0. inner: the axes
@@ -65,6 +83,28 @@ class _Layer:
             return kernel
         largest = np.abs(self.tensors["kernel"].reshape(kernel.shape)).max(axis=tuple(inner), keepdims=True)
         return _rounded(kernel, -largest, largest, _KERNEL_LEVELS)
+
+
+def _joined(x: _Value) -> Node:
+    if isinstance(x, _Parts):
+        return x.maps[0] if len(x.maps) == 1 else ops.concat(list(x.maps), axis=1)
+    return x
+
+
+def _by_part(function: Callable[[Node], Node], x: _Value) -> _Value:
+    return _Parts(tuple(map(function, x.maps))) if isinstance(x, _Parts) else function(x)
+
+
+def _in_parts(*values: _Value) -> _Parts:
+    """The values as parts, the last of them joined like the digits of a counter: in a dense block, where each layer
+    adds a part, each channel is copied a few times instead of once in each layer."""
+    maps: list[Node] = []
+    for value in values:
+        for part in value.maps if isinstance(value, _Parts) else (value,):
+            maps.append(part)
+            while len(maps) > 1 and maps[-1].shape[1] >= maps[-2].shape[1]:
+                maps[-2:] = [ops.concat(maps[-2:], axis=1)]
+    return _Parts(tuple(maps))
 
 
 def _is_map(x: Node) -> bool:
@@ -96,7 +136,7 @@ def _channels_last(function: Callable[[Node], Node], x: Node) -> Node:
     return function(x)
 
 
-def _conv2d(layer: _Layer, x: Node) -> Node:
+def _conv2d(layer: _Layer, x: _Value) -> Node:
     given, groups = layer.given, layer.given["groups"]
     before, after = ([side] * 2 for side in given["padding"])
     x, stride = layer.entering(x), given["stride"]
@@ -124,8 +164,12 @@ def _dense(layer: _Layer, x: Node) -> Node:
     return _channels_last(product, x)
 
 
-def _batch_norm(layer: _Layer, x: Node) -> Node:
+def _batch_norm(layer: _Layer, x: _Value) -> _Value:
     """OpenVINO folds it into the convolution before it where there is one."""
+    if isinstance(x, _Parts):
+        ends = np.cumsum([0, *(part.shape[1] for part in x.maps)])
+        own = [layer.of_channels(*place) for place in pairwise(ends)]
+        return _Parts(tuple(map(_batch_norm, own, x.maps)))
     variables = map(layer.constant, ("gamma", "beta", "moving_mean", "moving_variance"))
     return ops.batch_norm_inference(x, *variables, epsilon=layer.given["epsilon"])
 
@@ -138,9 +182,9 @@ def _layer_norm(layer: _Layer, x: Node) -> Node:
     return _channels_last(normalised, x)
 
 
-def _relu(layer: _Layer, x: Node) -> Node:
+def _relu(layer: _Layer, x: _Value) -> _Value:
     limit = layer.given["maximum"]
-    return ops.relu(x) if limit is None else ops.clamp(x, 0.0, limit)
+    return _by_part(lambda part: ops.relu(part) if limit is None else ops.clamp(part, 0.0, limit), x)
 
 
 def _max_pool(layer: _Layer, x: Node) -> Node:
@@ -210,6 +254,8 @@ FUNCTIONS: dict[str, Callable[..., Node]] = {
     "patch_map": _patch_map,
 }
 """By operation: function of the layer and the inputs."""
+_TAKE_PARTS = frozenset({"batch_norm", "relu", "conv2d"})
+"""Operations that take an input in parts."""
 
 
 def network(spec: ModelSpec, tensors: Tensors, ranges: Ranges = _NO_RANGES) -> Model:
@@ -218,7 +264,7 @@ def network(spec: ModelSpec, tensors: Tensors, ranges: Ranges = _NO_RANGES) -> M
     it. Layers that ``ranges`` names are computed in 8-bit integers."""
     wanted = nodes_before_head(spec)
     film, values = _built(spec, tensors, ranges, wanted)
-    return Model([values[name] for name in wanted], [film], spec.architecture)
+    return Model([_joined(values[name]) for name in wanted], [film], spec.architecture)
 
 
 def range_network(spec: ModelSpec, tensors: Tensors) -> tuple[Model, dict[str, int]]:
@@ -235,23 +281,46 @@ def range_network(spec: ModelSpec, tensors: Tensors) -> tuple[Model, dict[str, i
 _ENDS = (ops.reduce_min, ops.reduce_max)
 
 
-def _built(spec: ModelSpec, tensors: Tensors, ranges: Ranges, wanted: Sequence[str]) -> tuple[Node, dict[str, Node]]:
+def _built(spec: ModelSpec, tensors: Tensors, ranges: Ranges, wanted: Sequence[str]) -> tuple[Node, dict[str, _Value]]:
     """The film, and the values by name of what leads to the wanted ones."""
-    mean, sd = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in NORMALISATIONS[spec.normalize])
     film = ops.parameter([1, spec.size, spec.size], np.float32, name=FILM)
-    grey = ops.unsqueeze(film, np.int64(1))
-    if any(FILM in node.inputs and node.operation != "conv2d" for node in spec.graph.nodes):
-        # OpenVINO would fold a factor that makes three channels of one into a convolution after it, and then fails.
-        grey = ops.concat([grey] * 3, axis=1)
-    values = {FILM: ops.divide(ops.subtract(grey, mean), sd)}
     own: dict[str, dict[str, Floats]] = {}
     for name, tensor in tensors.items():
         node_name, _, variable = name.rpartition("/")
         own.setdefault(node_name, {})[variable] = tensor
-    for node in spec.graph.needed(wanted):
+    needed = spec.graph.needed(wanted)
+    values: dict[str, _Value] = {FILM: _entry(spec, film, [n for n in needed if FILM in n.inputs], ranges, own)}
+    for node in needed:
         layer = _Layer(given=node.attributes, tensors=own.get(node.name, {}), bounds=ranges.get(node.name))
-        values[node.name] = FUNCTIONS[node.operation](layer, *[values[name] for name in node.inputs])
+        inputs = [values[name] for name in node.inputs]
+        if ranges and node.operation == "concat" and len(spec.graph.shapes(spec.size)[node.name]) == 3:
+            values[node.name] = _in_parts(*inputs)
+        else:
+            taken = inputs if node.operation in _TAKE_PARTS else map(_joined, inputs)
+            values[node.name] = FUNCTIONS[node.operation](layer, *taken)
     return film, values
+
+
+def _entry(
+    spec: ModelSpec, film: Node, readers: Sequence[NetworkNode], ranges: Ranges, own: dict[str, dict[str, Floats]]
+) -> Node:
+    """What the nodes that read the film get: three channels, or two in int8, with kernels in ``own`` to match."""
+    mean, sd = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in NORMALISATIONS[spec.normalize])
+    grey = ops.unsqueeze(film, np.int64(1))
+    if any(node.operation != "conv2d" for node in readers):
+        # OpenVINO would fold a factor that makes three channels of one into a convolution after it, and then fails.
+        grey = ops.concat([grey] * 3, axis=1)
+    elif ranges and all(node.attributes["groups"] == 1 and node.name not in ranges for node in readers):
+        # The three channels are one, scaled. That one and ones, for the shift, take two thirds of the products.
+        centre = mean.mean()
+        for node in readers:
+            kernel = own[node.name]["kernel"]
+            scaled = (kernel / sd).sum(axis=1, keepdims=True)
+            shift = (kernel * (centre - mean) / sd).sum(axis=1, keepdims=True)
+            own[node.name]["kernel"] = np.concatenate([scaled, shift], axis=1)
+        ones = ops.constant(np.ones((1, 1, spec.size, spec.size), np.float32))
+        return ops.concat([ops.subtract(grey, ops.constant(centre)), ones], axis=1)
+    return ops.divide(ops.subtract(grey, mean), sd)
 
 
 def from_neutral(tensor: Floats) -> Floats:

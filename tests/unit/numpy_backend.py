@@ -359,7 +359,7 @@ class NumpyBackend:
             raise BackendUnavailableError(f"device {device!r} is not there for NumPy, which has cpu")
         return ("fp32", "bf16", "int8")  # it rounds in fp32, which costs time
 
-    def build_int8(self, spec, tensors, ranges, *, device="auto"):
+    def build_int8(self, spec, tensors, ranges, *, device="auto", precision=None):
         if foreign := [layer for layer in ranges if f"{layer}/kernel" not in tensors or layer == "head"]:
             raise InputError(f"{spec.architecture} has no convolution {', '.join(foreign)}")
         return self.model(spec, {name: value.copy() for name, value in tensors.items()}, ranges=ranges)

@@ -4,6 +4,8 @@ import hashlib
 import json
 import shutil
 from dataclasses import replace
+from itertools import combinations, cycle
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -13,8 +15,9 @@ from made_models import FINDINGS, made_films, made_model
 
 from cxrscore import quantize
 from cxrscore.cli import main
-from cxrscore.errors import BackendUnavailableError, CheckError, InputError
-from cxrscore.models.model_file import load_model
+from cxrscore.errors import BackendUnavailableError, CheckError, FileFormatError, InputError
+from cxrscore.int8_choice import Trial, choose_int8
+from cxrscore.models.model_file import load_model, save_model
 from cxrscore.quantize import QuantizeOptions, quantize_model
 from cxrscore.scoring import ScoreOptions, score_films
 
@@ -59,9 +62,14 @@ def test_the_new_file_is_the_old_one_with_ranges(home):
     assert {**old.document, **added} == new.document
     assert list(told["ranges"]) == ["conv2", "conv3", "conv4"]
     assert all(0 <= low < high for low, high in told["ranges"].values())
-    hashes = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in (home / "films").glob("0*.png"))
-    assert (told["films"], told["model"]) == (len(hashes), old.sha256)
-    assert told["fingerprint"] == hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (home / "films").glob("0*.png")]
+    assert told["films"] + new.document["precision_effects"]["int8"]["films"] == len(hashes)
+    assert told["model"] == old.sha256
+    taken = {
+        hashlib.sha256("\n".join(some).encode()).hexdigest() for some in combinations(sorted(hashes), told["films"])
+    }
+    assert told["fingerprint"] in taken
+    assert len(told["logit_shift"]) == len(FINDINGS)
 
 
 def test_scores_are_near_and_do_not_depend_on_the_folder(home, tmp_path):
@@ -141,7 +149,7 @@ def test_where_no_backend_is_named_one_with_int8_is_taken(home, tmp_path, monkey
 
 
 def test_a_loss_of_auc_writes_nothing(home, tmp_path, monkeypatch):
-    aucs = iter((0.8, 0.7949, 0.8, 0.8))  # in fp32 and int8, in fp32 and bf16
+    aucs = cycle((0.8, 0.7949))
     monkeypatch.setattr(quantize, "_macro_auc", lambda *given: next(aucs))
     with pytest.raises(CheckError, match=r"0\.7949 instead of 0\.8000"):
         quantize_model(options(home, tmp_path / "b"))
@@ -196,7 +204,7 @@ def test_the_command_says_what_it_costs(home, tmp_path):
     given = ["quantize", str(home / "a"), str(home / "films"), "-o", str(tmp_path / "b"), "--json"]
     done = CliRunner().invoke(main, given)
     assert done.exit_code == 0, done.stderr
-    assert "int8, 6 films: max |dp| 0.0" in done.stderr
+    assert "int8, 2 films: max |dp| 0.0" in done.stderr
     assert "the effect on the AUC is unknown" in done.stderr
     own = load_model(tmp_path / "b").document["precision_effects"]["int8"]["native"]
     verdict = "may use int8" if "int8" in own else "does not use int8: this device does not compute it natively"
@@ -207,3 +215,36 @@ def test_the_command_says_what_it_costs(home, tmp_path):
     assert ", more than the bound 0\n" in bounded.stderr
     assert (told["backend"], set(told["quantization"]["ranges"])) == ("openvino", {"conv2", "conv3", "conv4"})
     assert len(load_model(home / "a").spec.findings) == len(FINDINGS)
+
+
+def choice_of(exact, fast, slow, bound):
+    """What is chosen between two models with these logits, of one finding without a calibration."""
+    file = SimpleNamespace(spec=SimpleNamespace(activation="sigmoid"), document={"calibration": None})
+    logits = {None: np.array(fast, np.float32), "fp32": np.array(slow, np.float32)}
+    trial = Trial(
+        file=file, build=lambda ranges, precision: precision, exact=np.array(exact, np.float32), score=logits.get
+    )
+    return choose_int8(trial, {"conv2": (0.0, 1.0)}, bound)
+
+
+def test_the_shift_and_the_precision_by_hand():
+    """Logits 0 and 0. Fast ones of 0.1 and 0.3 have the shift -0.2, and are then 0.1 off: 0.025 of a probability."""
+    off = 1 / (1 + np.exp(-0.1)) - 0.5
+    fast = choice_of([[0.0], [0.0]], [[0.1], [0.3]], [[0.0], [0.0]], bound=0.04)
+    assert (fast.precision, fast.logit_shift) == (None, (pytest.approx(-0.2),))
+    assert fast.max_difference == pytest.approx(off, rel=1e-4)
+    exact = choice_of([[0.0], [0.0]], [[0.1], [0.3]], [[0.5], [0.5]], bound=0.03)  # 0.025 is beyond 0.8 * 0.03
+    assert (exact.precision, exact.logit_shift, exact.max_difference) == ("fp32", (-0.5,), 0.0)
+    assert choice_of([[0.0], [0.0]], [[0.1], [0.3]], [[-1.0], [1.0]], bound=0.03).precision is None
+
+
+def test_the_shift_is_added_to_the_logits(home, tmp_path):
+    file = load_model(home / "a8")
+    document = json.loads(json.dumps(file.document))
+    document["quantization"]["logit_shift"] = [value + 1 for value in document["quantization"]["logit_shift"]]
+    save_model(tmp_path / "b8", file.tensors, document)
+    before, after = score(home, tmp_path / "a.h5", "a8"), score(home, tmp_path / "b.h5", tmp_path / "b8")
+    assert all(np.allclose(after[digest], logits + 1, atol=1e-5) for digest, logits in before.items())
+    document["quantization"]["logit_shift"].pop()
+    with pytest.raises(FileFormatError, match=r"quantization\.logit_shift has .* values"):
+        save_model(tmp_path / "c8", file.tensors, document)

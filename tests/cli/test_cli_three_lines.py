@@ -23,9 +23,7 @@ def cxrscore(*words, folder, expect=0):
     done = forked.cxrscore(*words, cwd=folder)
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr
-    assert not re.search(
-        r"^[IWEF]\d{4} |^\d{4}-\d\d-\d\d .*: [IWEF] |absl|oneDNN", done.stderr, re.MULTILINE
-    )
+    assert not re.search(r"^[IWEF]\d{4} |^\d{4}-\d\d-\d\d .*: [IWEF] |absl|oneDNN", done.stderr, re.MULTILINE)
     return done
 
 

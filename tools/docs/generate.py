@@ -57,6 +57,9 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "Threads of NumPy and of the backends torch, keras and onnx. Default: one for each core.",
     "SSL_CERT_FILE": "File with the certificates of authorities that are trusted for a PACS, if neither "
     "REQUESTS_CA_BUNDLE nor CURL_CA_BUNDLE is set.",
+    "TF_CPP_MIN_LOG_LEVEL": "Log lines of TensorFlow that are hidden: 0 none, 1 information, 2 also warnings, 3 also "
+    "errors. Default: 3.",
+    "TF_ENABLE_ONEDNN_OPTS": "0: TensorFlow computes without oneDNN. Default: with it, on all x86 processors.",
     **dict.fromkeys(
         ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"),
         "Set by torchrun for distributed training ([Training](training.md)).",

@@ -78,7 +78,6 @@ def test_a_bound_that_is_none(value):
         (document(max_difference=-0.1), "precision_effects.bf16.max_difference"),
         (document(films=0), "precision_effects.bf16.films"),
         (document(native=["fp64"]), "precision_effects.bf16.native.0"),
-        (document(labelled_films=301), "has 301 labelled of 300 films"),
         (document(macro_auc_after=None), "has one macro AUC, expected two or none"),
         (document(mean_difference=0.03), "has a mean difference above the largest one"),
     ],
@@ -94,3 +93,10 @@ def test_a_document_with_effects_is_read(tmp_path):
     entries["precision_effects"]["int8"] = EFFECT
     found = load_model(made_model(tmp_path / "m", 0, **entries)).document
     assert {name: found[name] for name in entries} == entries
+
+
+def test_the_auc_may_be_of_more_films_than_the_differences(tmp_path):
+    """Differences are those of films outside the calibration; the AUC is that of all labelled films."""
+    made_model(tmp_path / "m", 0, **document(labelled_films=301))
+    (effect,) = load_model(tmp_path / "m").document["precision_effects"].values()
+    assert effect["labelled_films"] == 301

@@ -382,19 +382,8 @@ def _trial(
 
 
 def _effect(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> dict[str, Any]:
-    """The effect of a precision. Differences are those of films that the calibration did not use, if there are any.
-    The AUC is that of all films that the model was not trained on: the calibration reads no labels."""
-    found, count = _compared(file, exact, logits, truth), exact.calibrated
-    if count == len(logits):
-        return found
-    others = replace(exact, rows=exact.rows[count:], hashes=exact.hashes[count:], logits=exact.logits[count:])
-    own = _compared(file, others, logits[count:], truth[count:])
-    return found | {name: own[name] for name in ("films", "max_difference", "mean_difference")}
-
-
-def _compared(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> dict[str, Any]:
-    """Differences between the float32 scores and others."""
-    return measured_effect(file, exact.hashes, exact.logits, logits, truth, _macro_auc)
+    """The effect of a precision on the films."""
+    return measured_effect(file, exact.hashes, exact.logits, logits, truth, _macro_auc, calibrated=exact.calibrated)
 
 
 def _macro_auc(truth: Array, logits: Floats) -> float | None:

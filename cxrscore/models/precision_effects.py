@@ -73,7 +73,14 @@ class Machine:
 
 
 def measured_effect(
-    file: ModelFile, hashes: Sequence[str], exact: Floats, rounded: Floats, truth: Floats, macro_auc: MacroAuc
+    file: ModelFile,
+    hashes: Sequence[str],
+    exact: Floats,
+    rounded: Floats,
+    truth: Floats,
+    macro_auc: MacroAuc,
+    *,
+    calibrated: int = 0,
 ) -> dict[str, Any]:
     """Return the differences between scores of two precisions, and the macro AUC of both if it is defined.
 
@@ -89,6 +96,9 @@ def measured_effect(
         Labels float32 [N,C], NaN where unknown. Films that the model was trained on are left out of the AUC.
     macro_auc
         Computes it.
+    calibrated
+        Number of first films that the calibration used. Differences are those of the other films, if there are any; the
+        AUC is that of all, because the calibration reads no labels.
 
     Returns
     -------
@@ -100,10 +110,11 @@ def measured_effect(
         for z in (exact, rounded)
     )
     moved = np.abs(one - other)
+    moved = moved[calibrated:] if calibrated < len(moved) else moved
     unseen = np.array([file.seen.get(digest[:16]) != "train" for digest in hashes])
     labelled = unseen & ~np.isnan(truth).all(axis=1)
     return {
-        "films": len(rounded),
+        "films": len(moved),
         "max_difference": float(f"{moved.max():.3g}"),
         "mean_difference": float(f"{moved.mean():.3g}"),
         "labelled_films": int(labelled.sum()),

@@ -168,7 +168,7 @@ def test_the_films_that_are_compared_by_hand(home):
         ranges={},
     )
     truth = np.array([[1], [0], [1], [np.nan]], np.float32)
-    found = quantize._compared(file, exact, np.array([[0.0], [2.0], [1.0], [0.0]], np.float32), truth)
+    found = quantize._effect(file, exact, np.array([[0.0], [2.0], [1.0], [0.0]], np.float32), truth)
     moved = 1 / (1 + np.exp(-2.0)) - 0.5  # 0.381 in one of four films
     assert found["max_difference"] == pytest.approx(moved, abs=1e-3)
     assert found["mean_difference"] == pytest.approx(moved / 4, abs=1e-3)

@@ -131,6 +131,7 @@ class _Pass:
     hashes     of their bytes, hex
     logits     float32 [n,C]
     ranges     float32 [m,2] by layer, of the first m films; empty if they are not measured
+    squares    of these films
     framework  of the model in float32
     """
 
@@ -138,6 +139,7 @@ class _Pass:
     hashes: list[str]
     logits: Floats
     ranges: dict[str, Floats]
+    squares: list[Array] = field(default_factory=list)
     framework: str = ""
 
     @property
@@ -185,7 +187,7 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
     exact = _exact(options, file, backend, paths, progress)
     document, read = dict(file.document), [paths[row] for row in exact.rows]
     if exact.ranges:
-        document["quantization"] = _quantization(options, file, backend, exact, read, progress)
+        document["quantization"] = _quantization(options, file, backend, exact, read, "bf16" in native, progress)
     rounded = _rounded(options, replace(file, document=document), backend, native)
     logits = _rounded_logits(rounded, _batches(options, file, read, "comparing", progress), read)
     effects = {name: _effect(file, exact, own, truth[exact.rows]) for name, own in logits.items()}
@@ -275,10 +277,11 @@ def _exact(
     model = backend.build(file.spec, file.tensors, device=options.device)
     rows: list[int] = []
     hashes: list[str] = []
-    logits, ranges = [], []
+    logits, ranges, squares = [], [], list[Array]()
     for batch in _batches(options, file, paths, "measuring", progress):
         if isinstance(backend, SupportsInt8) and len(rows) < count:
             ranges.append(_ranges(model, batch[: count - len(rows)], paths))
+            squares += [film.pixels for _, film in batch[: count - len(rows)] if film.pixels is not None]
         logits.append(_logits(model, batch, paths))
         rows += [row for row, _ in batch]
         hashes += [prepared.film.sha256 for _, prepared in batch]
@@ -289,6 +292,7 @@ def _exact(
         hashes=hashes,
         logits=np.concatenate(logits),
         ranges={layer: np.concatenate([found[layer] for found in ranges]) for layer in (ranges[0] if ranges else ())},
+        squares=squares,
         framework=model.framework,
     )
 
@@ -296,7 +300,7 @@ def _exact(
 def _ranges(model: Model, batch: _Batch, paths: Sequence[str]) -> Mapping[str, Floats]:
     if not isinstance(model, SupportsActivationRanges):
         raise BackendUnavailableError(f"{model.framework} computes in int8, but does not measure activation ranges")
-    with _naming(batch, paths):
+    with _naming([paths[row] for row, _ in batch]):
         found = model.ranges(_squares(batch))
     if len(found) < 2:
         raise InputError(
@@ -306,17 +310,17 @@ def _ranges(model: Model, batch: _Batch, paths: Sequence[str]) -> Mapping[str, F
 
 
 def _logits(model: Model, batch: _Batch, paths: Sequence[str]) -> Floats:
-    with _naming(batch, paths):
+    with _naming([paths[row] for row, _ in batch]):
         return model.predict(_squares(batch))
 
 
 @contextmanager
-def _naming(batch: _Batch, paths: Sequence[str]) -> Iterator[None]:
+def _naming(films: Sequence[str]) -> Iterator[None]:
     """Add the films to the error of a plugin."""
     try:
         yield
     except PluginError as error:
-        raise error.during([paths[row] for row, _ in batch], len(batch), "No model was written.") from error
+        raise error.during(films, len(films), "No model was written.") from error
 
 
 def _batches(
@@ -336,37 +340,35 @@ def _squares(batch: _Batch) -> Floats:
 
 
 def _quantization(
-    options: QuantizeOptions, file: ModelFile, backend: Backend, exact: _Pass, read: Sequence[str], progress: Progress
+    options: QuantizeOptions,
+    file: ModelFile,
+    backend: Backend,
+    exact: _Pass,
+    read: Sequence[str],
+    native: bool,
+    progress: Progress,
 ) -> dict[str, Any]:
-    """The document's ``quantization``, with what was chosen for the bound."""
-    record = _quantization_record(file, backend, exact)
-    trial = _trial(options, file, backend, exact, read, progress)
-    choice = choose_int8(trial, record["ranges"], options.bound.max_difference)
-    return {**record, "ranges": dict(choice.ranges), **choice.as_dict()}
-
-
-def _quantization_record(file: ModelFile, backend: Backend, exact: _Pass) -> dict[str, Any]:
-    """Where the ranges come from, and those of all layers that can be rounded.
-
-    A range goes from the mean of the films' lowest values to that of their highest: rare extremes
-    are clipped, and all other values are resolved better. The first layer, whose input is the film, is excluded:
-    rounding there changes the scores most and saves the least time (docs/backends.md has the figures).
-    """
-    _, *layers = exact.ranges
+    """The document's ``quantization``: where the ranges come from, and what was chosen for the bound."""
+    choice = choose_int8(_trial(options, file, backend, exact, read, native), options.bound.max_difference, progress)
+    hashes = sorted(exact.hashes[: exact.calibrated])
     return {
         "model": file.sha256,
         "backend": backend.name,
         "films": exact.calibrated,
-        "fingerprint": sha256_bytes("\n".join(sorted(exact.hashes[: exact.calibrated])).encode()),
-        "ranges": {layer: [float(f"{end:.6g}") for end in exact.ranges[layer].mean(axis=0)] for layer in layers},
+        "fingerprint": sha256_bytes("\n".join(hashes).encode()),
+        **choice.as_dict(),
     }
 
 
 def _trial(
-    options: QuantizeOptions, file: ModelFile, backend: Backend, exact: _Pass, read: Sequence[str], progress: Progress
+    options: QuantizeOptions, file: ModelFile, backend: Backend, exact: _Pass, read: Sequence[str], native: bool
 ) -> Trial:
-    """The films of the calibration, for the choice of layers. They are decoded anew for each model."""
-    calibrated = read[: exact.calibrated]
+    """The films of the calibration, for the choice of layers.
+
+    The first layer, whose input is the film, is excluded: rounding there changes the scores most and saves the least
+    time (docs/backends.md has the figures).
+    """
+    _, *layers = exact.ranges
 
     def build(ranges: Ranges, precision: Precision | None) -> Model:
         quantization = {"ranges": ranges, "precision": precision}
@@ -374,11 +376,22 @@ def _trial(
             backend, replace(file, document={**file.document, "quantization": quantization}), options.device
         )
 
-    def score(model: Model) -> Floats:
-        batches = _batches(options, file, calibrated, "choosing", progress)
-        return np.concatenate([_logits(model, batch, calibrated) for batch in batches])
+    def score(model: Model, count: int) -> Floats:
+        logits = []
+        for start in range(0, count, _BATCH):
+            films = slice(start, min(start + _BATCH, count))
+            with _naming(read[films]):
+                logits.append(model.predict(np.stack([to_unit(square) for square in exact.squares[films]])))
+        return np.concatenate(logits)
 
-    return Trial(file=file, build=build, exact=exact.logits[: exact.calibrated], score=score)
+    return Trial(
+        file=file,
+        extremes={layer: exact.ranges[layer] for layer in layers},
+        native=native,
+        build=build,
+        exact=exact.logits[: exact.calibrated],
+        score=score,
+    )
 
 
 def _effect(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> dict[str, Any]:

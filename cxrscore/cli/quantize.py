@@ -75,7 +75,8 @@ def quantize(*, as_json: bool, quiet: bool, **options: Any) -> None:
     unread = f", {result.failed} could not be read" if result.failed else ""
     if made := result.quantization:
         rest = made["precision"] or "the fastest floating point"
-        text = f"{len(made['ranges'])} layers in int8, the rest in {rest}, calibrated on {made['films']} films"
+        kept = f", {len(made['kept_layers'])} kept and" if made["kept_layers"] else ""
+        text = f"{len(made['ranges'])} layers in int8{kept}, the rest in {rest}, calibrated on {made['films']} films"
         print_line(text, quiet)
     print_line(f"measured by backend {result.backend}{unread}", quiet)
     for precision, effect in result.precision_effects.items():

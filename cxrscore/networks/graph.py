@@ -201,6 +201,15 @@ class Network:
                 found[f"{node.name}/{variable}"] = shape
         return found
 
+    def multiply_adds(self, size: int) -> dict[str, int]:
+        """Multiply-adds of each node with a kernel for one film of this size: elements of the kernel times positions of
+        the output."""
+        shapes = self.shapes(size)
+        kernels = {
+            name.rpartition("/")[0]: shape for name, shape in self.tensor_shapes(size).items() if "/kernel" in name
+        }
+        return {node: math.prod(kernel) * math.prod(shapes[node][:-1]) for node, kernel in kernels.items()}
+
     @functools.cached_property
     def stage_of(self) -> dict[str, int]:
         """Number of the stage of each node, from 0."""

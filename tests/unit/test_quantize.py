@@ -16,8 +16,9 @@ from made_models import FINDINGS, made_films, made_model
 from cxrscore import quantize
 from cxrscore.cli import main
 from cxrscore.errors import BackendUnavailableError, CheckError, FileFormatError, InputError
-from cxrscore.int8_choice import Trial, choose_int8
+from cxrscore.int8_choice import Trial, choose_int8, costliest_layers, kept_layers, range_of
 from cxrscore.models.model_file import load_model, save_model
+from cxrscore.progress import no_progress
 from cxrscore.quantize import QuantizeOptions, quantize_model
 from cxrscore.scoring import ScoreOptions, score_films
 
@@ -180,17 +181,12 @@ def test_the_films_that_are_compared_by_hand(home):
     )
 
 
-def test_a_range_is_the_mean_of_the_films_extremes(home):
-    class Named:
-        name = "abacus"
-
+def test_a_range_by_hand():
+    """The means of the lowest and highest values are -1 and 2; the lowest and highest of all are -3 and 5."""
     ends = np.array([[0, 1], [0, 5], [-3, 0]], np.float32)
-    exact = quantize._Pass(
-        rows=[0], hashes=["b", "a", "c", "d"], logits=np.zeros((4, 1)), ranges={"1": ends, "2": ends}
-    )
-    told = quantize._quantization_record(load_model(home / "a"), Named, exact)
-    assert told["ranges"] == {"2": [-1.0, 2.0]}
-    assert (told["films"], told["fingerprint"]) == (3, hashlib.sha256(b"a\nb\nc").hexdigest())
+    assert range_of(ends, 0.0) == (-1.0, 2.0)
+    assert range_of(ends, 0.6) == (-1.8, 3.0)
+    assert range_of(np.array([[0, 2], [0, 2]], np.float32), 0.6) == (0.0, 2.0)
 
 
 def test_films_that_cannot_be_read_are_counted(home, tmp_path):
@@ -217,25 +213,80 @@ def test_the_command_says_what_it_costs(home, tmp_path):
     assert len(load_model(home / "a").spec.findings) == len(FINDINGS)
 
 
-def choice_of(exact, fast, slow, bound):
-    """What is chosen between two models with these logits, of one finding without a calibration."""
-    file = SimpleNamespace(spec=SimpleNamespace(activation="sigmoid"), document={"calibration": None})
-    logits = {None: np.array(fast, np.float32), "fp32": np.array(slow, np.float32)}
-    trial = Trial(
-        file=file, build=lambda ranges, precision: precision, exact=np.array(exact, np.float32), score=logits.get
-    )
-    return choose_int8(trial, {"conv2": (0.0, 1.0)}, bound)
+class Abacus:
+    """A network of one finding without a calibration. Rounding a layer adds its errors [n] to the logits 0 of films;
+    ``rest`` is what computing all else in bf16 adds."""
+
+    def __init__(self, errors, rest, costs=None):
+        self.errors, self.rest = errors, np.array(rest, np.float32)
+        self.costs = costs or dict.fromkeys(errors, 1)
+        self.built = []
+
+    def trial(self, native=True):
+        count = len(self.rest)
+        graph = SimpleNamespace(multiply_adds=lambda size: self.costs)
+        return Trial(
+            file=SimpleNamespace(
+                spec=SimpleNamespace(activation="sigmoid", graph=graph, size=8), document={"calibration": None}
+            ),
+            extremes={layer: np.array([[0.0, 1.0]] * count, np.float32) for layer in self.errors},
+            native=native,
+            build=self.build,
+            exact=np.zeros((count, 1), np.float32),
+            score=lambda logits, wanted: logits[:wanted],
+        )
+
+    def build(self, ranges, precision):
+        self.built.append((set(ranges), precision))
+        total = sum((np.array(self.errors[layer], np.float32) for layer in ranges), np.zeros_like(self.rest))
+        return (total + (0 if precision == "fp32" else self.rest))[:, None]
+
+    def choice(self, bound, native=True):
+        return choose_int8(self.trial(native), bound, no_progress)
 
 
 def test_the_shift_and_the_precision_by_hand():
-    """Logits 0 and 0. Fast ones of 0.1 and 0.3 have the shift -0.2, and are then 0.1 off: 0.025 of a probability."""
+    """Logits 0 and 0. In bf16 they become 0.1 and 0.3: the shift is -0.2, and 0.1 is left, 0.025 of a probability."""
     off = 1 / (1 + np.exp(-0.1)) - 0.5
-    fast = choice_of([[0.0], [0.0]], [[0.1], [0.3]], [[0.0], [0.0]], bound=0.04)
-    assert (fast.precision, fast.logit_shift) == (None, (pytest.approx(-0.2),))
+    network = Abacus({"conv2": [0.0, 0.0]}, [0.1, 0.3])
+    fast = network.choice(bound=0.04)
+    assert (fast.precision, fast.logit_shift, fast.kept_layers) == (None, (pytest.approx(-0.2),), ())
     assert fast.max_difference == pytest.approx(off, rel=1e-4)
-    exact = choice_of([[0.0], [0.0]], [[0.1], [0.3]], [[0.5], [0.5]], bound=0.03)  # 0.025 is beyond 0.8 * 0.03
-    assert (exact.precision, exact.logit_shift, exact.max_difference) == ("fp32", (-0.5,), 0.0)
-    assert choice_of([[0.0], [0.0]], [[0.1], [0.3]], [[-1.0], [1.0]], bound=0.03).precision is None
+    assert len(network.built) == 1
+    assert network.choice(bound=0.03).precision is None  # 0.025 is beyond 0.8 * 0.03, but within 0.03
+    exact = network.choice(bound=0.02)
+    assert (exact.precision, exact.logit_shift, exact.max_difference) == ("fp32", (0.0,), 0.0)
+    assert network.choice(bound=0.02, native=False).precision is None  # there it is fp32 by itself
+    assert Abacus({"conv2": [-1.0, 1.0]}, [0.0, 0.0]).choice(bound=0.02).precision is None
+
+
+def test_layers_that_cost_most_are_kept():
+    """Ten layers as fast as each other, of which a fifth may be kept: two. b and e, rounded, move the logits most."""
+    errors = {name: [0.001, -0.001] for name in "abcdefghij"} | {"e": [0.2, -0.2], "b": [0.1, -0.1]}
+    network = Abacus(errors, [0.0, 0.0])
+    assert costliest_layers(network.trial(), no_progress)[:2] == ["e", "b"]
+    found = network.choice(bound=0.02)
+    assert (found.kept_layers, found.precision) == (("e", "b"), None)
+    assert set(found.ranges) == set("acdfghij")
+    assert found.max_difference == pytest.approx(1 / (1 + np.exp(-0.008)) - 0.5, rel=1e-3)
+    one = network.choice(bound=0.035)  # 0.108 is left without e, 0.027 of a probability
+    assert one.kept_layers == ("e",)
+
+
+def test_no_more_is_kept_than_its_share():
+    file = Abacus({}, [], costs={"a": 5, "b": 50, "c": 10, "d": 35}).trial().file
+    assert kept_layers(file, ["b", "c", "a"], ["a", "b", "c", "d"], 0.2) == ["c", "a"]
+    assert kept_layers(file, ["b", "c", "a"], ["a", "b", "c", "d"], 0.0) == []
+
+
+def test_multiply_adds_by_hand(home):
+    """tinycnn's first layer: the kernel's elements, for each place of its output."""
+    spec = load_model(home / "a").spec
+    counts, shapes = spec.graph.multiply_adds(spec.size), spec.graph.shapes(spec.size)
+    height, width, channels = shapes["conv2"]
+    before = spec.graph.tensor_shapes(spec.size)["conv2/kernel"][2]
+    assert counts["conv2"] == height * width * channels * before * 3 * 3
+    assert set(counts) == {node.name for node in spec.graph.nodes if node.operation in ("conv2d", "dense")}
 
 
 def test_the_shift_is_added_to_the_logits(home, tmp_path):

@@ -335,7 +335,7 @@ class RangesOfTheBatch(NumpyModel):
 class RoundsNothing(Small):
     def build_int8(self, spec, tensors, ranges, **options):
         super().build_int8(spec, tensors, ranges, **options)
-        return self.build(spec, tensors)
+        return self.build(spec, tensors, precision=options.get("precision") or "fp32")
 
 
 @fails("B56")

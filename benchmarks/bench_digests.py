@@ -20,7 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
-from cxrscore.images import Augmentation, ImageCache, Preprocessing, augment, film_digests, find_films, image_cache
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.images import Augmentation, ImageCache, Preprocessing, augment, digest_column, find_films, image_cache
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -50,8 +53,8 @@ def main() -> None:
         def build(name: str) -> ImageCache:
             return ImageCache.build(given.films, paths, square, Path(folder) / name, workers=given.workers)
 
-        def digests(*, rehash: bool) -> list[str]:
-            return film_digests(given.films, paths, workers=given.workers, rehash=rehash)
+        def digests(*, rehash: bool) -> NDArray[np.bytes_]:
+            return digest_column(given.films, paths, workers=given.workers, rehash=rehash)
 
         def epoch() -> None:
             for row in films.rows:

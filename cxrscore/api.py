@@ -12,6 +12,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -498,22 +499,24 @@ class _Decoders:
         workers = max(1, min(self._workers, len(sources)))
         with self._lock:
             self._streams += 1
+        threads = ThreadPoolExecutor(workers, "films")
         try:
-            with closing(load_ahead(self._load, sources, workers, max(32, 2 * workers))) as stream:
+            with closing(load_ahead(partial(self._begin, threads), sources, max(32, 2 * workers))) as stream:
                 yield from stream
         finally:
+            threads.shutdown(cancel_futures=True)
             with self._lock:
                 self._streams -= 1
             self._close_unused()
 
-    def _load(self, source: FilmSource) -> LoadedFilm:
+    def _begin(self, threads: ThreadPoolExecutor, source: FilmSource) -> Future[LoadedFilm]:
         if isinstance(source, np.ndarray):
-            return load_array(source, self._first, also=self._more)
+            return threads.submit(load_array, source, self._first, also=self._more)
         with self._lock:
             if self._pool is None:
                 self._pool = DecoderPool(self._workers, self._first, also=self._more)
             pool = self._pool
-        return pool.prepare(source)
+        return pool.submit(source)
 
     def close(self) -> None:
         """Ends the processes, or lets the last stream end them; does nothing in a fork, which does not own them."""

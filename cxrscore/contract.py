@@ -113,7 +113,8 @@ class AcceptsIntegerImages(Protocol):
 class AnyBatchSize(Protocol):
     """A model to which a batch of any size costs no more than its films.
 
-    Scoring fills up the batches of other models with black films, because a network may be compiled for each size.
+    Scoring fills up the batches of other models with black films, because a network may be compiled for each size. The
+    results of a film are the same, bit for bit, in a batch of any size.
     """
 
     any_batch_size: bool

@@ -1,4 +1,5 @@
-"""Checks of values that callers pass as options: whole numbers, and words of a list."""
+"""Checks of values that callers pass as options: whole numbers, and words of a list; and defaults that a command shows
+before it imports what computes."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ from numbers import Integral, Real
 from typing import Any
 
 from cxrscore.errors import InputError
+
+MAX_DIFFERENCE, MAX_AUC_LOSS = 0.02, 0.002
+"""Of `quantize`; see models.precision_effects.PrecisionBound."""
 
 
 def whole_number(value: Any, name: str, low: int) -> int:

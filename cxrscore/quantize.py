@@ -86,8 +86,8 @@ class QuantizeOptions:
     output: Path
     labels: Path | None = None
     backend: str | None = None
-    max_difference: float = 0.02
-    max_auc_loss: float = 0.002
+    max_difference: float = PrecisionBound.max_difference
+    max_auc_loss: float = PrecisionBound.max_auc_loss
     device: str = "auto"
     workers: int = field(default_factory=default_workers)
     seed: int = 0

@@ -23,6 +23,7 @@ from cxrscore.cli.common import (
     quiet_option,
     workers_option,
 )
+from cxrscore.option_values import MAX_AUC_LOSS, MAX_DIFFERENCE
 
 
 @click.command(short_help="Prepare a model for `score --precision int8` or `auto`.")
@@ -38,14 +39,14 @@ from cxrscore.cli.common import (
 @click.option(
     "--max-difference",
     type=click.FloatRange(0, 1),
-    default=0.02,
+    default=MAX_DIFFERENCE,
     show_default=True,
     help="Bound for `score --precision auto`: the largest change of a probability that it accepts.",
 )
 @click.option(
     "--max-auc-loss",
     type=click.FloatRange(0, 1),
-    default=0.002,
+    default=MAX_AUC_LOSS,
     show_default=True,
     help="Bound for `score --precision auto`: the largest decrease of the macro AUC that it accepts.",
 )

@@ -6,7 +6,7 @@ from cxrscore.images.decode import LoadedFilm, decode_film, decoder_versions, fi
 from cxrscore.images.decoder_pool import DecoderPool
 from cxrscore.images.dicom import dicom_display
 from cxrscore.images.dicom_display import Display, Lut, Window
-from cxrscore.images.digests import FilmStates, digest_column, film_digests, film_states, remember_digests
+from cxrscore.images.digests import FilmStates, digest_column, film_states, remember_digests
 from cxrscore.images.film import Film, Pixels, Status
 from cxrscore.images.film_notes import FilmNotes, count_notes, describe_notes, note_kinds
 from cxrscore.images.find import FoundFilms, find_films, find_same_file, require_films
@@ -41,7 +41,6 @@ __all__ = [
     "dicom_display",
     "digest_column",
     "film_digest",
-    "film_digests",
     "film_in_square",
     "film_states",
     "find_films",

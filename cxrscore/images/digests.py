@@ -108,7 +108,7 @@ class FilmStates(NamedTuple):
         return np.asarray(self.settled & (self.states == now.states), np.bool_)
 
 
-def film_digests(
+def digest_column(
     folder: PathOrUrl,
     paths: Sequence[str],
     *,
@@ -116,7 +116,8 @@ def film_digests(
     rehash: bool = False,
     records: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> list[str]:
+    before: FilmStates | None = None,
+) -> NDArray[np.bytes_]:
     """Compute the SHA-256 digests of films as they are now, and record them.
 
     Parameters
@@ -133,36 +134,20 @@ def film_digests(
         Use and keep records. Without them every film is read, and nothing is written to the cache.
     progress
         Called with the number of films done, after each.
+    before
+        What ``film_states`` returned for the same paths. A film whose digest is recorded for that state is not opened
+        again: the result is its digest at that time.
 
     Returns
     -------
-    list[str]
-        For each path the digest in hex, as ``film_digest`` computes it; "" if the film cannot be read. Films on disk
+    array S64 [N]
+        For each path the digest in hex, as ``film_digest`` computes it; empty if the film cannot be read. Films on disk
         whose digest is recorded, and whose state has not changed, are not read. Remote films always are.
 
     Raises
     ------
     InputError
         If a remote store has stopped answering.
-    """
-    found = digest_column(folder, paths, workers=workers, rehash=rehash, records=records, progress=progress)
-    return [digest.decode() for digest in found.tolist()]
-
-
-def digest_column(
-    folder: PathOrUrl,
-    paths: Sequence[str],
-    *,
-    workers: int,
-    rehash: bool = False,
-    records: bool = True,
-    progress: Callable[[int], None] | None = None,
-    before: FilmStates | None = None,
-) -> NDArray[np.bytes_]:
-    """The same as ``film_digests`` as an array S64 [N], which takes less memory.
-
-    ``before``: what ``film_states`` returned for the same paths. A film whose digest is recorded for that state is not
-    opened again: the result is its digest at that time.
     """
     pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="digests")
     try:
@@ -224,7 +209,7 @@ def film_states(folder: PathOrUrl, paths: Sequence[str]) -> FilmStates:
     Parameters
     ----------
     folder, paths
-        As for ``film_digests``.
+        As for ``digest_column``.
 
     Returns
     -------
@@ -259,7 +244,7 @@ def remember_digests(
     Parameters
     ----------
     folder, paths
-        As for ``film_digests``.
+        As for ``digest_column``.
     digests
         SHA-256 of each film, hex, as texts or as an array S64 [N]; "" is not recorded.
     states

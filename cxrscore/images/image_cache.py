@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.images.decode import LoadedFilm, decoder_versions
-from cxrscore.images.digests import film_digests, film_states, remember_digests
+from cxrscore.images.digests import digest_column, film_states, remember_digests
 from cxrscore.images.film import Film, Pixels, Status
 from cxrscore.images.prefetch import stream_films
 from cxrscore.images.preprocess import Preprocessing, to_unit
@@ -173,11 +173,11 @@ class ImageCache:
     def _usable(self, workers: int, progress: Callable[[int], None] | None) -> tuple[set[int], int]:
         """Rows of the films whose bytes are unchanged and whose squares are intact, and the number of damaged
         squares."""
-        now = film_digests(self._source.folder, self._source.paths, workers=workers, progress=progress)
+        now = digest_column(self._source.folder, self._source.paths, workers=workers, progress=progress)
         same = [
             row
             for row, film in enumerate(self.films)
-            if film.sha256 and film.sha256 == now[row] and film.status not in _TRANSIENT
+            if film.sha256 and film.sha256.encode() == now[row] and film.status not in _TRANSIENT
         ]
         pool = ThreadPoolExecutor(workers, thread_name_prefix="store")
         try:

@@ -4,8 +4,8 @@ the run ends instead of marking all films as unreadable."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from itertools import islice
 from typing import TypeVar
@@ -42,10 +42,10 @@ def stream_films(
         raise InputError(f"workers {workers} and ahead {ahead}, expected at least 1 of each")
     files = [folder / path for path in paths]
     if decoders is not None:
-        stream = _stream(files, decoders, ahead)
+        stream = load_ahead(decoders.submit, files, ahead)
     else:
         own = DecoderPool(min(workers, len(paths)), preprocessing, also=also, any_modality=any_modality)
-        stream = _close_after(own, _stream(files, own, ahead))
+        stream = _close_after(own, load_ahead(own.submit, files, ahead))
     return detect_outage(stream, folder) if isinstance(folder, RemotePath) else stream
 
 
@@ -57,14 +57,13 @@ def _close_after(decoders: DecoderPool, stream: Generator[LoadedFilm]) -> Genera
         decoders.close()
 
 
-def _stream(files: Sequence[PathOrUrl], decoders: DecoderPool, ahead: int) -> Generator[LoadedFilm]:
-    return _in_order(map(decoders.submit, files), ahead)
-
-
-def _in_order(begun: Iterator[Future[LoadedFilm]], ahead: int) -> Generator[LoadedFilm]:
-    """The films of these futures, in order; at most ``ahead`` of them are begun before they are used. The others are
-    cancelled if the generator is closed early."""
+def load_ahead(
+    begin: Callable[[_Item], Future[LoadedFilm]], items: Iterable[_Item], ahead: int
+) -> Generator[LoadedFilm]:
+    """The films whose loading ``begin`` starts, in the order of the items; at most ``ahead`` of them are begun before
+    they are used. The others are cancelled if the generator is closed early."""
     waiting: deque[Future[LoadedFilm]] = deque()
+    begun = map(begin, items)
     try:
         waiting.extend(islice(begun, ahead))
         while waiting:
@@ -74,17 +73,6 @@ def _in_order(begun: Iterator[Future[LoadedFilm]], ahead: int) -> Generator[Load
     finally:
         for future in waiting:
             future.cancel()
-
-
-def load_ahead(
-    load: Callable[[_Item], LoadedFilm], items: Iterable[_Item], workers: int, ahead: int
-) -> Generator[LoadedFilm]:
-    """Load items in this number of threads, at most ``ahead`` of them before they are used; yields films in order."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="films")
-    try:
-        yield from _in_order((pool.submit(load, item) for item in items), ahead)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 MAX_FAILED_IN_A_ROW = 32

@@ -20,10 +20,9 @@ from cxrscore.metrics.confidence_intervals import (
     undefined_estimate,
 )
 from cxrscore.metrics.grouping import Places, class_mask, count_groups, group_codes, sum_by_group
+from cxrscore.metrics.roc import number_below
 
 Doubles = NDArray[np.float64]
-BLOCK = 1 << 20
-"""Values that are looked up at once: the pooled findings of a million films would take gigabytes."""
 
 
 def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
@@ -125,14 +124,3 @@ def _beaten_shares(values: Array, positive: NDArray[np.bool_], negative: NDArray
     share[positive] = number_below(values[positive], values[negative]) / int(negative.sum())
     share[negative] = 1 - number_below(values[negative], values[positive]) / int(positive.sum())
     return share
-
-
-def number_below(values: Array, others: Array) -> Doubles:
-    """float64 [n]: how many of the others are below each value, ties 1/2."""
-    ordered, below = np.sort(others), np.empty(len(values))
-    for start in range(0, len(values), BLOCK):
-        own = values[start : start + BLOCK]
-        below[start : start + BLOCK] = np.searchsorted(ordered, own, "left")
-        below[start : start + BLOCK] += np.searchsorted(ordered, own, "right")
-    below /= 2
-    return below

@@ -19,6 +19,7 @@ from cxrscore.contract import Array, Floats
 from cxrscore.errors import InputError
 from cxrscore.models.model_file import ModelFile
 from cxrscore.models.probabilities import probabilities
+from cxrscore.option_values import MAX_AUC_LOSS, MAX_DIFFERENCE
 
 MacroAuc: TypeAlias = Callable[[Array, Floats], float | None]
 """Of labels and logits [n,C]; None if it is undefined."""
@@ -43,8 +44,8 @@ class PrecisionBound:
         If a value is not a number from 0 to 1.
     """
 
-    max_difference: float = 0.02
-    max_auc_loss: float = 0.002
+    max_difference: float = MAX_DIFFERENCE
+    max_auc_loss: float = MAX_AUC_LOSS
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError
-from cxrscore.images import film_digests, require_films
+from cxrscore.images import digest_column, require_films
 from cxrscore.io import atomic_write_bytes
 from cxrscore.io.csv_text import csv_lines, escape_formula
 from cxrscore.io.outputs import OutputKind, check_distinct, check_output
@@ -226,13 +226,14 @@ def _named(
     if options.films is None:
         return films, 0
     paths = require_films(options.films).paths
-    digests = film_digests(
+    digests = digest_column(
         options.films,
         paths,
         workers=options.workers,
         progress=lambda done: progress("reading films", done, len(paths)),
     )
-    place = dict(zip(reversed(digests), reversed(paths), strict=True))  # the first one of several copies
+    of_film = zip(digests.tolist()[::-1], paths[::-1], strict=True)
+    place = {digest.decode(): path for digest, path in of_film}  # the first one of several copies
     named = {sha256: replace(film, path=place.get(sha256, film.path)) for sha256, film in films.items()}
     return named, sum(sha256 not in place for sha256 in films)
 

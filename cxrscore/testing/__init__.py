@@ -44,7 +44,7 @@ class BackendCases(
     OperationCases,
     NativePrecisionCases,
 ):
-    """Cases of a backend, B01 to B81. Fixture: ``backend``, an object that cxrscore_backends returns."""
+    """Cases of a backend, B01 to B83. Fixture: ``backend``, an object that cxrscore_backends returns."""
 
 
 __all__ = [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import unittest
+from collections.abc import Mapping
 from functools import partial
 from typing import Protocol, cast
 
 import numpy as np
 
-from cxrscore.contract import Array, Backend, Model, SupportsActivationRanges, SupportsInt8
-from cxrscore.errors import InputError
+from cxrscore.contract import Array, Backend, Model, Precision, SupportsActivationRanges, SupportsInt8
+from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.networks.graph import HEAD
 from cxrscore.networks.tensors import NORMALISATIONS
 from cxrscore.testing.cases import Cases, expect, expect_refusal, expect_within, needs
@@ -72,6 +73,29 @@ class Int8Cases(Cases):
             ranges = {**_widest(exact, films), layer: (0.0, 1.0)}
             expect_refusal(partial(_int8, backend, exact, ranges), InputError, layer, f"ranges of {layer}")
 
+    @needs(SupportsActivationRanges)
+    def test_b83_the_rest_of_int8_has_the_precision_asked_for(self, backend: Backend) -> None:
+        """build_int8() with ``precision`` "fp32" and no ranges gives the logits of build(), rel. 1e-5. With ranges and
+        "fp32" or "bf16" they differ from those in fp32 by rel. 0.1 at most, and "bf16" changes them. A backend without
+        bf16 raises an InputError or a BackendUnavailableError for it, as build() does."""
+        exact, films = _measuring(backend)
+        ranges, wanted = _widest(exact, films), exact.predict(films)
+        expect_within(
+            _int8(backend, exact, {}, "fp32").predict(films), wanted, 1e-5, "logits with no layer in int8, in fp32"
+        )
+        fine = _int8(backend, exact, ranges, "fp32").predict(films)
+        difference = expect_within(fine, wanted, 0.1, "logits in int8 and fp32")
+        self.note(f"largest difference {difference:.1g} of the largest logit in fp32")
+        try:
+            build(backend, exact.spec, exact.tensors(), precision="bf16")
+        except (InputError, BackendUnavailableError) as refusal:
+            rough = partial(_int8, backend, exact, ranges, "bf16")
+            expect_refusal(rough, type(refusal), "", "int8 with bf16, which build() refuses")
+            return
+        rough_logits = _int8(backend, exact, ranges, "bf16").predict(films)
+        expect_within(rough_logits, wanted, 0.1, "logits in int8 and bf16")
+        expect(not np.array_equal(rough_logits, fine), "logits in int8 and bf16 are those in int8 and fp32 to the bit")
+
 
 class _MeasuringModel(Model, SupportsActivationRanges, Protocol):
     """Both in one."""
@@ -94,7 +118,9 @@ def _widest(model: _MeasuringModel, films: Array) -> dict[str, tuple[float, floa
     return {layer: (float(ends[:, 0].min()), float(ends[:, 1].max())) for layer, ends in layers}
 
 
-def _int8(backend: Backend, model: Model, ranges: dict[str, tuple[float, float]]) -> Model:
+def _int8(
+    backend: Backend, model: Model, ranges: Mapping[str, tuple[float, float]], precision: Precision | None = None
+) -> Model:
     if not isinstance(backend, SupportsInt8):
         raise unittest.SkipTest(f"{type(backend).__name__} is not SupportsInt8")
-    return backend.build_int8(model.spec, model.tensors(), ranges, device=device_of(backend))
+    return backend.build_int8(model.spec, model.tensors(), ranges, device=device_of(backend), precision=precision)

@@ -18,6 +18,7 @@ import numpy as np
 
 from cxrscore.contract import (
     AcceptsIntegerImages,
+    AnyBatchSize,
     Array,
     Backend,
     FeatureExtractor,
@@ -33,6 +34,7 @@ from cxrscore.testing.fixtures import (
     build,
     known_architectures,
     random_tensors,
+    require_any_batch_size,
     require_integer_images,
     require_reference,
     smallest_spec,
@@ -232,6 +234,24 @@ class ScoreCases(Cases):
                 for mine, exact in zip(found, wanted, strict=True):
                     for what, values in exact.items():
                         expect_within(mine[what], values, 1e-6, f"{what} of levels up to {most}")
+
+    @needs(AnyBatchSize)
+    def test_b82_results_do_not_depend_on_the_batch_size(self, backend: Backend) -> None:
+        """If ``any_batch_size`` is true, predict(), embed() and cam_parts() return the same for a film, bit for bit, in
+        batches of 1 to 17 films: a run that is divided otherwise then has the same scores."""
+        model = _small_model(backend)
+        if not require_any_batch_size(model).any_batch_size:
+            raise unittest.SkipTest(f"{type(model).__name__} says that its any_batch_size is false")
+        films = some_films(17, model.spec.size)
+        together = dict(_results(model, films))
+        for size in (1, 2, 3, 8, 9, 16):
+            starts = range(0, len(films), size)
+            parts = [dict(_results(model, films[start : start + size])) for start in starts]
+            for what, wanted in together.items():
+                found = np.concatenate([part[what] for part in parts])
+                expect(
+                    np.array_equal(found, wanted), f"{what} in batches of {size} is not that of 17 films, to the bit"
+                )
 
 
 def _integer_films(count: int, side: int, seed: int, most: int) -> Array:

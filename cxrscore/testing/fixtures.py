@@ -12,6 +12,7 @@ import numpy as np
 
 from cxrscore.contract import (
     AcceptsIntegerImages,
+    AnyBatchSize,
     Array,
     Backend,
     Batch,
@@ -96,6 +97,11 @@ def require_split_backbone(model: object) -> SplitBackbone:
 
 def require_integer_images(model: object) -> AcceptsIntegerImages:
     found: AcceptsIntegerImages = _require(AcceptsIntegerImages, model)
+    return found
+
+
+def require_any_batch_size(model: object) -> AnyBatchSize:
+    found: AnyBatchSize = _require(AnyBatchSize, model)
     return found
 
 

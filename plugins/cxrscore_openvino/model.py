@@ -172,11 +172,11 @@ class OpenVinoModel:
             queue.wait_all()
 
     def _logits(self, embeddings: Floats) -> Floats:
-        """Computed for a multiple of _FILMS: for another number of films, NumPy adds in another order."""
-        filled = np.zeros((-(-len(embeddings) // _FILMS) * _FILMS, embeddings.shape[1]), np.float32)
-        filled[: len(embeddings)] = embeddings
+        """Computed for _FILMS films at a time: for another number of films, NumPy adds in another order."""
+        filled = np.zeros((-(-len(embeddings) // _FILMS), _FILMS, embeddings.shape[1]), np.float32)
+        filled.reshape(-1, embeddings.shape[1])[: len(embeddings)] = embeddings
         logits: Floats = filled @ self._tensors["head/kernel"] + self._tensors["head/bias"]
-        return logits[: len(embeddings)]
+        return logits.reshape(-1, logits.shape[-1])[: len(embeddings)]
 
 
 def _unit(films: Array) -> Floats:

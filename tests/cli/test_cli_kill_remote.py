@@ -8,7 +8,7 @@ import sys
 import pytest
 
 pytest.importorskip("obstore")
-pytest.importorskip("torch")
+pytest.importorskip("openvino")
 from gates import Gate, install
 from made_models import made_films, made_model
 from made_run import contents
@@ -21,7 +21,7 @@ def test_kill_and_resume(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     films = made_films(tmp_path / "films", films=130)  # three shards
     made_model(tmp_path / "model.safetensors", 1)
-    words = [sys.executable, "-m", "cxrscore", "score", "--backend", "torch", "--device", "cpu", "-b", "1", "-q"]
+    words = [sys.executable, "-m", "cxrscore", "score", "--backend", "openvino", "--device", "cpu", "-b", "1", "-q"]
     words += ["--explainer", "gated"]
     assert subprocess.run([*words, "films", "-o", "near.h5"], cwd=tmp_path, check=False).returncode == 3
     with bucket() as server:

@@ -32,7 +32,7 @@ RUN = [
 def test_every_new_path_is_private(tmp_path, library):
     for module in ("torch", "openvino"):
         pytest.importorskip(module)
-    make_phantoms(tmp_path, films=140, patients=70, side=32, seed=1)
+    make_phantoms(tmp_path, films=40, patients=20, side=32, seed=1)
     os.mkdir(tmp_path / "tmp")
     before = {*tmp_path.rglob("*")}
     own = {"CXRSCORE_CACHE": str(tmp_path / "home" / "cache"), "TMPDIR": str(tmp_path / "tmp")}

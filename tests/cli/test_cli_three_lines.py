@@ -10,10 +10,13 @@ import forked
 import jsonschema
 import numpy as np
 import pytest
+from made_models import made_films, made_model
 
-from cxrscore.images import Status
+from cxrscore.images import Preprocessing, Status
+from cxrscore.images.decoder_protocol import HEAD, Settings
 from cxrscore.models.model_file import load_model
 from cxrscore.scorefile import open_scores
+from cxrscore.subprocesses import child_environment, python_command
 from cxrscore.synthetic.phantoms import make_phantoms
 
 SMALL = ["--architecture", "tinycnn", "--weights", "none", "--size", "64", "--trainable", "all", "--epochs", "2"]
@@ -161,3 +164,35 @@ def test_help_imports_nothing_heavy():
         f"found = {heavy} & set(sys.modules)\nassert not found, found\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_score_with_openvino_imports_no_other_framework_and_nothing_of_training_and_reports(tmp_path):
+    """Nor of DICOM, where all films are PNG files."""
+    made_films(tmp_path / "films")
+    made_model(tmp_path / "m", 1)
+    heavy = {"torch", "keras", "tensorflow", "jax", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "matplotlib"}
+    heavy |= {"ray", "jinja2", "jsonschema", "pydicom", "cxrscore.training", "cxrscore.reporting"}
+    words = ["score", "films", "-o", "out.h5", "-m", "m", "--backend", "openvino", "--heatmaps", "1"]
+    code = (
+        f"import sys\nfrom cxrscore.cli import main\ntry:\n    main({words})\nexcept SystemExit as end:\n"
+        f"    print(end.code, 'openvino' in sys.modules, sorted({heavy} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "3 True []\n", done.stderr
+    assert (open_scores(tmp_path / "out.h5").films.status == Status.OK).sum() == 6
+
+
+def test_a_decoder_process_imports_what_decodes_a_film_and_no_more(tmp_path):
+    """Each core has one, and the first film waits until it has started."""
+    film, settings = made_films(tmp_path / "films") / "000.png", Settings(preprocessing=Preprocessing(size=32))
+    code = (
+        "import sys\nbefore = set(sys.modules)\nfrom cxrscore.images.worker import main\nmain()\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names\n"
+        f"open({str(tmp_path / 'modules')!r}, 'w').write(' '.join(sorted(new)))\n"
+    )
+    order = settings.line() + f"0 {json.dumps({'path': str(film)})}\n".encode()
+    done = subprocess.run(python_command("-c", code), env=child_environment(), input=order, capture_output=True)
+    number, length = HEAD.unpack_from(done.stdout)
+    assert number == 0
+    assert json.loads(done.stdout[HEAD.size :][:length])["film"]["status"] == Status.OK
+    assert (tmp_path / "modules").read_text().split() == ["cv2", "cxrscore", "numpy", "platformdirs"]

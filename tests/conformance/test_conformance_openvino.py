@@ -263,10 +263,23 @@ def test_a_layer_that_nothing_enters_has_a_range(backend):
     assert np.allclose(found, exact.predict(np.zeros((1, 36, 36), np.float32)), atol=1e-3)
 
 
+def test_a_wide_head_gives_a_film_the_same_logits_in_a_batch_of_any_size(backend):
+    """NumPy adds in another order where the product of matrices is large."""
+    findings = tuple(f"finding {number}" for number in range(18))
+    model = backend.build(replace(TINY, findings=findings, head="flatten"), None)
+    films = some_films(96)
+    together = model.predict(films)
+    for size in (1, 7, 40):
+        parts = [model.predict(films[start : start + size]) for start in range(0, len(films), size)]
+        np.testing.assert_array_equal(np.concatenate(parts), together)
+
+
 def test_a_processor_without_bf16_is_named(backend, processor):
     processor("FP32", "INT8")
     with pytest.raises(InputError, match=r"bf16 .*Abacus 3000.*fp32"):
         backend.build(TINY, None, precision="bf16")
+    with pytest.raises(InputError, match=r"bf16 .*Abacus 3000.*fp32"):
+        backend.build_int8(TINY, initial_tensors(TINY, 0), {}, precision="bf16")
     assert backend.build(TINY, None).spec == TINY
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_models import made_films, made_model
 
 from cxrscore import load_model
 from cxrscore.plugins import get_backend
@@ -96,3 +97,15 @@ def test_the_benchmark_of_networks_runs_both_sides(loaded, tmp_path):
     assert min(row["ratio"], *row["films_per_second"].values(), *row["peak_mib"].values()) > 0
     assert found["lines"]["before"]["total"] == sum(found["lines"]["before"].values()) / 2
     assert {"cxrscore/networks/graph.py", "plugins/cxrscore_torch/nets.py"} < set(found["lines"]["after"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs the extra openvino")
+def test_the_benchmark_of_the_start_meets_every_stage_in_its_order(loaded, tmp_path):
+    film, model = made_films(tmp_path / "films") / "000.png", made_model(tmp_path / "m", 1)
+    command = [sys.executable, str(BENCHMARKS / "bench_start.py"), str(film), str(model), "--runs", "1"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:-2]]
+    assert [stage for stage, *_ in rows] == [*loaded("bench_start").STAGES.values()]
+    assert min(float(own) for _, own, _ in rows) >= 0
+    assert lines[-1].startswith("First score after ")

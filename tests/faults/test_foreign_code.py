@@ -76,10 +76,11 @@ def nothing_imported(home: Path) -> bool:
     return not (home / "imported").exists()
 
 
+SCORE = ["score", "films", "-o", "out.h5", "--backend", "openvino"]
 COMMANDS = {
     "score": ["score", "films", "-o", "out.h5", "-j", "2"],
-    "workers": ["score", "films", "-o", "out.h5", "-j", "2", "--processes", "2", "--backend", "torch"],
-    "ray": ["score", "films", "-o", "out.h5", "-j", "1", "--executor", "ray", "--processes", "1", "--backend", "torch"],
+    "workers": [*SCORE, "-j", "2", "--processes", "2"],
+    "ray": [*SCORE, "-j", "1", "--executor", "ray", "--processes", "1"],
     "parity": ["check", "--parity", "model.safetensors", "--backends", "torch"],
     "kit": ["check", "loss:bce"],
     "verify": ["verify", "model.safetensors"],
@@ -92,6 +93,7 @@ COMMANDS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_imports_nothing_of_the_current_folder(home: Path, name: str) -> None:
     pytest.importorskip("torch")
+    pytest.importorskip("openvino")
     if name == "ray":
         pytest.importorskip("ray")
     done = run(home, SCRIPT, *COMMANDS[name])

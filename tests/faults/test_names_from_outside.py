@@ -13,7 +13,7 @@ from servers import bucket
 
 from cxrscore.cli import main
 from cxrscore.errors import FileFormatError, RemoteError
-from cxrscore.remote import RemotePath, as_local_path
+from cxrscore.remote import RemotePath, as_local_path, retry
 from cxrscore.scorefile import manifest_films
 from cxrscore.scorefile.manifest import canonical_json, paths_digest
 
@@ -87,8 +87,9 @@ def test_a_file_of_the_user_is_not_touched(site, tmp_path, monkeypatch, number, 
     assert {path for path in tmp_path.rglob("*") if "work" not in path.parts} == before
 
 
-def test_nor_where_the_server_cannot_be_reached(tmp_path):
+def test_nor_where_the_server_cannot_be_reached(tmp_path, monkeypatch):
     pytest.importorskip("fsspec")
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.001)
     precious = tmp_path / "precious.h5"
     precious.write_text("precious")
     with pytest.raises(RemoteError), as_local_path(f"http://127.0.0.1:9/{encodings(precious)[0]}"):

@@ -114,7 +114,7 @@ def start_and_kill(home, output, rank, *more, restarts):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_costs_at_most_an_epoch_and_changes_no_bit(home, rank):
-    more = ("--trainable", "all", "--epochs", "6", "--patience", "6")
+    more = ("--trainable", "all", "--epochs", "3")
     if not (home / "whole.safetensors").exists():
         assert two(home, "whole.safetensors", *more, "--loss", "gated").returncode == 0
     name = f"killed{rank}.safetensors"
@@ -129,7 +129,7 @@ def test_a_killed_process_costs_at_most_an_epoch_and_changes_no_bit(home, rank):
 
 
 def test_without_a_restart_the_others_end_with_the_one_that_was_killed(home):
-    more = ("--trainable", "all", "--epochs", "6", "--patience", "6")
+    more = ("--trainable", "all", "--epochs", "3")
     launcher, told = start_and_kill(home, "ended.safetensors", 1, *more, restarts=0)
     assert launcher.returncode == 1
     assert told.count("cxrscore: another of the processes ended") <= 1  # unless torchrun was quicker

@@ -74,13 +74,14 @@ def test_a_full_disk_is_an_error_that_leaves_the_old_output_and_can_be_resumed(
 
 @pytest.mark.slow
 def test_a_full_disk_ends_the_command_with_its_exit_code(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("openvino")
     make_phantoms(tmp_path, films=4, side=32, seed=0)
     spec = ModelSpec(architecture="tinycnn", findings=("Mass",), size=32)
     tensors = initial_tensors(spec, 0)
     save_model(tmp_path / "model.safetensors", tensors, document(spec, golden=golden(spec, tensors)))
     (tmp_path / "out.h5").write_bytes(b"of another run")
-    command = [sys.executable, "-m", "cxrscore", "score", "films", "-o", "out.h5", "--backend", "torch", "--overwrite"]
+    command = [sys.executable, "-m", "cxrscore", "score", "films", "-o", "out.h5"]
+    command += ["--backend", "openvino", "--overwrite"]
     options: dict[str, Any] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300}
 
     failed = subprocess.run(

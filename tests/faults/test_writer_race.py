@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from kills import kill_workers
 
-KILLS = 25
+KILLS = 12
 
 
 @pytest.mark.slow

@@ -335,7 +335,7 @@ class RangesOfTheBatch(NumpyModel):
 class RoundsNothing(Small):
     def build_int8(self, spec, tensors, ranges, **options):
         super().build_int8(spec, tensors, ranges, **options)
-        return self.build(spec, tensors)
+        return self.build(spec, tensors, precision=options.get("precision") or "fp32")
 
 
 @fails("B56")
@@ -349,3 +349,17 @@ class AnyLayer(Small):
 class NativeOnAnyDevice(Small):
     def native_precisions(self, device="auto"):
         return ("bf16", "fp32")
+
+
+@fails("B82")
+class AddsInAnotherOrder(Scores):
+    any_batch_size = True
+
+    def instead(self, films, logits):
+        return logits + np.float32(3e-7 * len(films))
+
+
+@fails("B83")
+class RestInBf16(Small):
+    def build_int8(self, spec, tensors, ranges, *, precision=None, **options):
+        return super().build_int8(spec, tensors, ranges, precision="bf16" if precision else None, **options)

@@ -362,4 +362,5 @@ class NumpyBackend:
     def build_int8(self, spec, tensors, ranges, *, device="auto", precision=None):
         if foreign := [layer for layer in ranges if f"{layer}/kernel" not in tensors or layer == "head"]:
             raise InputError(f"{spec.architecture} has no convolution {', '.join(foreign)}")
-        return self.model(spec, {name: value.copy() for name, value in tensors.items()}, ranges=ranges)
+        own = {name: value.copy() for name, value in tensors.items()}
+        return self.model(spec, own, bf16=precision == "bf16", ranges=ranges)

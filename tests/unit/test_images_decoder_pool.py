@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import threading
 from concurrent.futures import CancelledError
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,10 @@ from cxrscore.images.decoder_protocol import HEAD, LONGEST_TEXT, Settings
 SIZE = Preprocessing(size=8)
 SETTINGS = Settings(preprocessing=SIZE, also=(Preprocessing(size=4, fit="pad"),))
 DIES_ONCE = (str(Path(__file__).parents[1] / "faults" / "decoder_that_dies_once.py"),)
+SILENT = ("-c", "import sys; sys.stdin.read()")
+"""A process that reads its orders and answers none."""
+GUARD = 300
+"""Seconds after which a wait fails, so that a fault is no hang."""
 
 
 @pytest.fixture
@@ -40,10 +45,65 @@ def waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> DecoderPool:
     return pool
 
 
-def test_a_process_that_ends_with_two_orders_costs_a_try_of_the_first_film_only(
-    waiting: DecoderPool, folder: Path, monkeypatch: pytest.MonkeyPatch
+def many(folder: Path, number: int = 12) -> list[Path]:
+    """Further films, which are all different."""
+    rng = np.random.default_rng(1)
+    paths = [folder / f"{index}.png" for index in range(number)]
+    for path in paths:
+        cv2.imwrite(str(path), rng.integers(0, 256, (40, 50), dtype=np.uint8))
+    return paths
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_future_has_its_own_film_and_one_process_answers_in_the_order_of_the_calls(
+    folder: Path, workers: int
 ) -> None:
+    pool, paths, answered = DecoderPool(workers, SIZE), many(folder), []
+    futures = [pool.submit(path) for path in paths]
+    for path, future in zip(paths, futures, strict=True):
+        future.add_done_callback(lambda _, path=path: answered.append(path))
+    for path, future in zip(paths, futures, strict=True):
+        np.testing.assert_array_equal(future.result(GUARD).pixels, load_film(path, SIZE).pixels)
+    pool.close()
+    assert (answered if workers == 1 else sorted(answered)) == (paths if workers == 1 else sorted(paths))
+
+
+def test_a_process_that_is_killed_among_others_costs_one_try_of_one_film(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_receive, real_return, killed, deaths = decoder_pool._receive, decoder_pool._Decoder._return_orders, [], []
+
+    def receive(process: Any, order: Any, settings: Settings) -> Any:
+        if order.path.name == "5.png" and not killed:
+            killed.append(process)
+            process.kill()
+            process.wait()
+            while process.stdout.read(1 << 16):  # what it answered before
+                pass
+        return real_receive(process, order, settings)
+
+    def return_orders(self: Any, error: Exception) -> None:
+        deaths.append(self._sent[0].path.name)
+        real_return(self, error)
+
+    monkeypatch.setattr(decoder_pool, "_receive", receive)
+    monkeypatch.setattr(decoder_pool._Decoder, "_return_orders", return_orders)
+    pool, paths = DecoderPool(2, SIZE), many(folder)
+    for path, future in [(path, pool.submit(path)) for path in paths]:
+        found = future.result(GUARD)
+        assert found.film.status == Status.OK
+        np.testing.assert_array_equal(found.pixels, load_film(path, SIZE).pixels)
+    pool.close()
+    assert deaths == ["5.png"]
+
+
+@pytest.mark.parametrize("answered", [0, 0.3, 0.99])
+def test_a_process_that_ends_with_two_orders_costs_a_try_of_the_first_film_only(
+    waiting: DecoderPool, folder: Path, monkeypatch: pytest.MonkeyPatch, answered: float
+) -> None:
+    """Also where it has sent part of an answer."""
     monkeypatch.setattr(decoder_pool, "COMMAND", DIES_ONCE)
+    monkeypatch.setenv("TEST_ANSWERED", str(answered))
     monkeypatch.setenv("TEST_MARK", str(folder / "mark"))
     returned: list[list[tuple[str, int]]] = []
     real = decoder_pool._Orders.put_back
@@ -90,6 +150,56 @@ def test_films_that_wait_when_the_pool_closes_are_cancelled(waiting: DecoderPool
             future.result()
     with pytest.raises(RuntimeError, match="closed"):
         waiting.submit(folder / "a.png")
+
+
+def test_films_in_progress_when_the_pool_closes_are_cancelled(
+    waiting: DecoderPool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both orders of the process and the film that waits; the process ends, and closing again does nothing."""
+    both, real = threading.Event(), decoder_pool._write
+
+    def write(process: Any, line: bytes) -> None:
+        real(process, line)
+        if b"b.png" in line:
+            both.set()
+
+    monkeypatch.setattr(decoder_pool, "COMMAND", SILENT)
+    monkeypatch.setattr(decoder_pool, "_write", write)
+    waiting._all[0].start()
+    assert both.wait(GUARD)
+    decoder, third = waiting._all[0], waiting.submit(folder / "c.png")
+    process = decoder._process
+    assert [order.path.name for order in decoder._sent] == ["a.png", "b.png"]
+    for _ in range(2):
+        waiting.close()
+        for future in (*waiting.films, third):
+            with pytest.raises(CancelledError):
+                future.result(0)
+        assert not decoder._thread.is_alive()
+        assert (decoder._process, bool(process.returncode)) == (None, True)
+
+
+def test_a_pool_that_was_not_used_is_closed_twice() -> None:
+    pool = DecoderPool(2, SIZE)
+    for _ in range(2):
+        pool.close()
+    assert [decoder._thread.ident for decoder in pool._all] == [None, None]
+
+
+def test_start_twice_starts_each_process_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes, real = [], decoder_pool._start_process
+    monkeypatch.setattr(
+        decoder_pool, "_start_process", lambda settings: processes.append(real(settings)) or processes[-1]
+    )
+    pool = DecoderPool(2, SIZE)
+    first = pool.submit(folder / "a.png")  # starts one
+    for _ in range(2):
+        pool.start()
+    futures = [first, *(pool.submit(folder / f"{name}.png") for name in "bc")]
+    assert [future.result(GUARD).film.status for future in futures] == [Status.OK] * 3
+    pool.close()
+    assert len(processes) == 2
+    assert all(process.returncode is not None for process in processes)
 
 
 def test_a_cancelled_film_is_passed_over(waiting: DecoderPool) -> None:

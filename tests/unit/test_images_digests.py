@@ -13,7 +13,7 @@ import pytest
 from corpus_bytes import archive, chest, png
 
 from cxrscore.errors import InputError
-from cxrscore.images import digests, film_digests, film_states, remember_digests
+from cxrscore.images import digest_column, digests, film_states, remember_digests
 from cxrscore.images.digests import FileState
 from cxrscore.images.prefetch import MAX_FAILED_IN_A_ROW
 from cxrscore.io import atomic_write_bytes
@@ -54,6 +54,10 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(hashlib, "file_digest", counted)
     return names
+
+
+def film_digests(*given, **options) -> list[str]:
+    return [digest.decode() for digest in digest_column(*given, **options).tolist()]
 
 
 def filled(folder: Path) -> Path:

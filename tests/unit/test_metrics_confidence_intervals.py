@@ -24,7 +24,7 @@ from cxrscore.metrics import (
     verdict,
 )
 from cxrscore.metrics.confidence_intervals import _t_quantile
-from cxrscore.metrics.delong import number_below
+from cxrscore.metrics.roc import number_below
 
 NAN = math.nan
 RNG = np.random.default_rng(5)

@@ -24,9 +24,9 @@ KEPT_SHARE = {"bf16": 0.2, "fp32": 0.067}
 processor has dot products of bytes, bf16 takes about twice and fp32 four times their time."""
 _STEPS = (0.25, 0.5, 1.0)
 """Parts of that share that are tried, after 0."""
-_COSTLY = 6
+_COSTLY = 8
 """Largest number of layers that are found to cost most."""
-_REACHES = (0.6, 0.8)
+_REACHES = (0.5, 0.8)
 """Of the highest and lowest value of all films, what a range reaches at least: see range_of."""
 _FILMS = 12
 """Number of films on which the error of a layer is measured."""
@@ -176,7 +176,7 @@ def costliest_layers(trial: Trial, progress: Progress) -> list[str]:
     Returns
     -------
     list of str
-        At most 6 names.
+        At most 8 names.
     """
     found: list[str] = []
     groups = [(math.inf, list(trial.extremes))]

@@ -179,7 +179,7 @@ def test_a_run_that_is_killed_resumes(server, home, tmp_path, monkeypatch):
     for name, value in install(tmp_path / "site").items():
         monkeypatch.setenv(name, value)
     server.post([film(number, 100) for number in range(100, 222)])  # three shards with the eight
-    words = ["score", server.dicomweb, "-m", "model", "--backend", "torch", "--device", "cpu", "-b", "1", "-q"]
+    words = ["score", server.dicomweb, "-m", "model", "--backend", "openvino", "--device", "cpu", "-b", "1", "-q"]
     words += ["--explainer", "gated", "--heatmaps", "1", "-o"]
     with Gate([sys.executable, "-P", "-m", "cxrscore", *words, "killed.h5"], cwd=home) as gate:
         gate.hold(lambda held: list(home.glob("killed.h5.parts/s*.h5")))
@@ -227,7 +227,7 @@ def test_no_patient_and_no_secret_comes_out(server, home, tmp_path, monkeypatch,
         "-m",
         str(home / "model"),
     ]
-    words += ["--backend", "torch", "--device", "cpu", "--explainer", "gated", "-o", "out.h5", "--json"]
+    words += ["--backend", "openvino", "--device", "cpu", "--explainer", "gated", "-o", "out.h5", "--json"]
     words += ["--anonymize-paths"] * hidden
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with Gate([sys.executable, "-P", "-m", "cxrscore", *words], cwd=own, **output) as gate:

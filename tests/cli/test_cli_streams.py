@@ -70,7 +70,7 @@ _EFFECT = {
     **dict.fromkeys(("macro_auc_before", "macro_auc_after")),
 }
 _INT8 = {
-    "quantization": {"films": 1, "ranges": {}, "precision": None},
+    "quantization": {"films": 1, "ranges": {}, "kept_layers": [], "precision": None},
     "precision_effects": {"int8": _EFFECT},
     "precision_bound": {"max_difference": 0.02, "max_auc_loss": 0.002},
     "backend": "b",

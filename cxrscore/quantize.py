@@ -7,7 +7,7 @@ The ranges belong to the model and not to a run, so that the score of a film doe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -301,7 +301,7 @@ def _ranges(model: Model, batch: _Batch, paths: Sequence[str]) -> Mapping[str, F
     if not isinstance(model, SupportsActivationRanges):
         raise BackendUnavailableError(f"{model.framework} computes in int8, but does not measure activation ranges")
     with _naming([paths[row] for row, _ in batch]):
-        found = model.ranges(_squares(batch))
+        found = model.ranges(_squares(film.pixels for _, film in batch))
     if len(found) < 2:
         raise InputError(
             f"{model.framework} has one convolution or dense layer, which is not rounded: there is nothing to quantize"
@@ -311,7 +311,7 @@ def _ranges(model: Model, batch: _Batch, paths: Sequence[str]) -> Mapping[str, F
 
 def _logits(model: Model, batch: _Batch, paths: Sequence[str]) -> Floats:
     with _naming([paths[row] for row, _ in batch]):
-        return model.predict(_squares(batch))
+        return model.predict(_squares(film.pixels for _, film in batch))
 
 
 @contextmanager
@@ -335,8 +335,8 @@ def _batches(
         progress(step, films[-1][0] + 1, len(paths))
 
 
-def _squares(batch: _Batch) -> Floats:
-    return np.stack([to_unit(film.pixels) for _, film in batch if film.pixels is not None])
+def _squares(pixels: Iterable[Array | None]) -> Floats:
+    return np.stack([to_unit(square) for square in pixels if square is not None])
 
 
 def _quantization(
@@ -381,7 +381,7 @@ def _trial(
         for start in range(0, count, _BATCH):
             films = slice(start, min(start + _BATCH, count))
             with _naming(read[films]):
-                logits.append(model.predict(np.stack([to_unit(square) for square in exact.squares[films]])))
+                logits.append(model.predict(_squares(exact.squares[films])))
         return np.concatenate(logits)
 
     return Trial(

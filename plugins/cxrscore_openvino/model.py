@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import openvino
-from openvino import AsyncInferQueue, CompiledModel, Core
+from openvino import CompiledModel, Core, InferRequest
 
 from cxrscore.contract import Array, CamParts, Floats, ModelSpec, Precision, Ranges, ScorePrecision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
@@ -92,7 +93,7 @@ class OpenVinoModel:
     """A Model that is AcceptsIntegerImages, AnyBatchSize, FeatureExtractor, SupportsHeatmaps and
     SupportsActivationRanges."""
 
-    lanes = 1
+    lanes = 2  # the next batch begins while the last films of one are computed
     any_batch_size = True
 
     def __init__(self, spec: ModelSpec, tensors: Tensors, precision: Precision, ranges: Ranges | None = None) -> None:
@@ -102,7 +103,7 @@ class OpenVinoModel:
         # In OpenVINO's layout, because it uses some of them without a copy of its own.
         self._tensors = {name: from_neutral(tensor) for name, tensor in tensors.items()}
         self._precision, self._ranges = precision, ranges or {}
-        self._turn = threading.Lock()
+        self._turn = threading.Lock()  # of what is compiled at first use, perhaps by several threads
 
     def tensors(self) -> dict[str, Array]:
         return {name: to_neutral(tensor) for name, tensor in self._tensors.items()}
@@ -111,13 +112,13 @@ class OpenVinoModel:
         return self._logits(self.embed(films))
 
     def embed(self, films: Floats) -> Floats:
-        spec = self.spec  # a queue that knew the model would keep it for ever: Python sees no cycle through a queue
+        spec = self.spec
         embeddings = np.empty((len(films), feature_count(spec)), np.float32)
 
         def keep(row: int, before: Floats, *token: Floats) -> None:
             embeddings[row] = token[0][0] if token else pool_map(spec, last_relu(spec, before[0]))
 
-        self._each(self._queue, films, keep)
+        self._each(self._streams, films, keep)
         return embeddings
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
@@ -131,20 +132,21 @@ class OpenVinoModel:
             embeddings[row] = token[0][0] if token else pool_map(spec, output)
             activations[row] = (output if pools else before[0]).transpose(1, 2, 0)
 
-        self._each(self._queue, films, keep)
+        self._each(self._streams, films, keep)
         gradients = closed_form(spec, self._tensors["head/kernel"], findings, activations, cam_layer)
         return CamParts(
             logits=self._logits(embeddings), activations=activations, gradients=gradients, cam_layer=cam_layer
         )
 
     def ranges(self, films: Floats) -> dict[str, Floats]:
-        queue, places = self._measuring
+        with self._turn:
+            streams, places = self._measuring
         found = np.empty((len(films), 1 + max(places.values()), 2), np.float32)
 
         def keep(row: int, ends: Floats) -> None:
             found[row] = ends.reshape(-1, 2)
 
-        self._each(queue, films, keep)
+        self._each(streams, films, keep)
         return {layer: found[:, place].copy() for layer, place in places.items()}
 
     @functools.cached_property
@@ -152,24 +154,24 @@ class OpenVinoModel:
         """The network for one film, compiled at first use."""
         return _compiled(network(self.spec, self._tensors, self._ranges), self._precision)
 
-    @functools.cached_property
-    def _queue(self) -> AsyncInferQueue:
-        return _queue_of(self.compiled)
-
-    @functools.cached_property
-    def _measuring(self) -> tuple[AsyncInferQueue, dict[str, int]]:
-        graph, places = range_network(self.spec, self._tensors)
-        return _queue_of(_compiled(graph, self._precision)), places
-
-    def _each(self, queue: AsyncInferQueue, films: Array, keep: Callable[..., None]) -> None:
-        """Runs films one by one and calls keep() with the row and results of each, while the next ones are computed.
-        Calls from several threads run one after the other."""
-        films = check_films(films, self.spec.size)
+    @property
+    def _streams(self) -> _Streams:
         with self._turn:
-            queue.set_callback(lambda request, row: keep(row, *[tensor.data for tensor in request.output_tensors]))
-            for row in range(len(films)):
-                queue.start_async(_unit(films[row : row + 1]), row)
-            queue.wait_all()
+            return self._made_streams
+
+    @functools.cached_property
+    def _made_streams(self) -> _Streams:
+        return _Streams(self.compiled)
+
+    @functools.cached_property
+    def _measuring(self) -> tuple[_Streams, dict[str, int]]:
+        graph, places = range_network(self.spec, self._tensors)
+        return _Streams(_compiled(graph, self._precision)), places
+
+    def _each(self, streams: _Streams, films: Array, keep: Callable[..., None]) -> None:
+        """Runs films one by one and calls keep() with the row and results of each, while the next ones are computed.
+        Films of calls from several threads are computed in the order of the calls."""
+        streams.run(check_films(films, self.spec.size), keep)
 
     def _logits(self, embeddings: Floats) -> Floats:
         """Computed for _FILMS films at a time: for another number of films, NumPy adds in another order."""
@@ -198,7 +200,29 @@ def _compiled(graph: openvino.Model, precision: Precision) -> CompiledModel:
     return _core().compile_model(graph, "CPU", options)
 
 
-def _queue_of(compiled: CompiledModel) -> AsyncInferQueue:
-    """Runs as many single-film requests in parallel as OpenVINO recommends. They are as fast as a batch, need less
-    memory, and cannot influence each other."""
-    return AsyncInferQueue(compiled, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+class _Streams:
+    """Runs as many single-film requests in parallel as OpenVINO recommends, each in a thread of its own. They are as
+    fast as a batch, need less memory, and cannot influence each other. Between two batches no stream waits for the
+    others."""
+
+    def __init__(self, compiled: CompiledModel) -> None:
+        self._compiled, self._own = compiled, threading.local()
+        number = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._threads = ThreadPoolExecutor(number, "openvino")
+
+    def run(self, films: Array, keep: Callable[..., None]) -> None:
+        """Computes films [n,S,S] and calls keep() with the row and the results of each, in the thread of its stream."""
+
+        def compute(row: int) -> None:
+            request = self._request()
+            request.infer([_unit(films[row : row + 1])])
+            keep(row, *[tensor.data for tensor in request.output_tensors])
+
+        for _ in self._threads.map(compute, range(len(films))):
+            pass
+
+    def _request(self) -> InferRequest:
+        """That of this thread."""
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        return self._own.request

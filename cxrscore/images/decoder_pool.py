@@ -382,8 +382,9 @@ class _Watchdog:
 
 
 class DecoderPool:
-    """A fixed number of processes that prepare films; safe to use from several threads. A process starts when there is
-    an order for it, or all of them with start()."""
+    """At most ``workers`` processes that prepare films; safe to use from several threads. A process starts when there
+    is an order for it, or all of them with start(). With ``one_first``, orders start one process only, and each call of
+    start_more() as many as have started."""
 
     def __init__(
         self,
@@ -392,8 +393,10 @@ class DecoderPool:
         *,
         also: Sequence[Preprocessing] = (),
         any_modality: bool = False,
+        one_first: bool = False,
     ) -> None:
         settings = Settings(preprocessing=preprocessing, also=tuple(also), any_modality=any_modality)
+        self._most_by_orders = 1 if one_first else workers
         self._orders = _Orders()
         self._all = [_Decoder(settings, self._orders) for _ in range(workers)]
         self._watch = _Watchdog(self._all)
@@ -402,13 +405,17 @@ class DecoderPool:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start all processes now, so that they are ready when the first films are to be prepared."""
-        self._start(len(self._all))
+        """Start now what orders would start, so that it is ready when the first films are to be prepared."""
+        self._start(self._most_by_orders, self._most_by_orders)
 
-    def _start(self, number: int) -> None:
-        """Start so many further decoders, if there are any."""
+    def start_more(self) -> None:
+        """Start as many further processes as have started, if there are so many."""
+        self._start(max(1, self._started), len(self._all))
+
+    def _start(self, number: int, most: int) -> None:
+        """Start so many further decoders, as long as not more than ``most`` have started."""
         with self._lock:
-            begun, self._started = self._started, min(self._started + number, len(self._all))
+            begun, self._started = self._started, max(self._started, min(self._started + number, most))
             if begun == 0 and self._started:
                 self._watch.start()
             for decoder in self._all[begun : self._started]:
@@ -434,7 +441,7 @@ class DecoderPool:
     def _submit(self, what: dict[str, Any], path: PathOrUrl) -> Future[LoadedFilm]:
         order = _Order(number=next(self._numbers), what=what, path=path)
         if self._orders.put(order):
-            self._start(1)
+            self._start(1, self._most_by_orders)
         return order.future
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ the run ends instead of marking all films as unreadable."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from itertools import islice
@@ -35,8 +35,8 @@ def stream_films(
 
     At most `ahead` films are decoded or waiting besides the one in use. Closing the generator early cancels films that
     are not started. `decoders`, made for the same preprocessings, are used and left open, so that consecutive streams
-    start no processes. Raises InputError unless workers and ahead are at least 1, and if a remote store has stopped
-    answering.
+    start no processes; they begin at once, not with the first film that is taken. Raises InputError unless workers and
+    ahead are at least 1, and if a remote store has stopped answering.
     """
     if workers < 1 or ahead < 1:
         raise InputError(f"workers {workers} and ahead {ahead}, expected at least 1 of each")
@@ -45,13 +45,13 @@ def stream_films(
         stream = load_ahead(decoders.submit, files, ahead)
     else:
         own = DecoderPool(min(workers, len(paths)), preprocessing, also=also, any_modality=any_modality)
-        stream = _close_after(own, load_ahead(own.submit, files, ahead))
+        stream = _load_and_close(own, files, ahead)
     return detect_outage(stream, folder) if isinstance(folder, RemotePath) else stream
 
 
-def _close_after(decoders: DecoderPool, stream: Generator[LoadedFilm]) -> Generator[LoadedFilm]:
+def _load_and_close(decoders: DecoderPool, files: Sequence[PathOrUrl], ahead: int) -> Generator[LoadedFilm]:
     try:
-        with closing(stream):
+        with closing(load_ahead(decoders.submit, files, ahead)) as stream:
             yield from stream
     finally:
         decoders.close()
@@ -61,11 +61,13 @@ def load_ahead(
     begin: Callable[[_Item], Future[LoadedFilm]], items: Iterable[_Item], ahead: int
 ) -> Generator[LoadedFilm]:
     """The films whose loading ``begin`` starts, in the order of the items; at most ``ahead`` of them are begun before
-    they are used. The others are cancelled if the generator is closed early."""
-    waiting: deque[Future[LoadedFilm]] = deque()
+    they are used, the first ones at once. The others are cancelled if the generator is closed early."""
     begun = map(begin, items)
+    return _in_order(deque(islice(begun, ahead)), begun)
+
+
+def _in_order(waiting: deque[Future[LoadedFilm]], begun: Iterator[Future[LoadedFilm]]) -> Generator[LoadedFilm]:
     try:
-        waiting.extend(islice(begun, ahead))
         while waiting:
             prepared = waiting.popleft().result()
             waiting.extend(islice(begun, 1))

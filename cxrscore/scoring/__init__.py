@@ -24,7 +24,7 @@ from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.finalize import make_provenance, merge_shards, other_files, unreadable_messages
 from cxrscore.scoring.inference import Scorer, golden_difference, runtime_info
 from cxrscore.scoring.options import AUTO, ScoreOptions, ScoreResult
-from cxrscore.scoring.pipeline import compute_shards, make_decoder_pool
+from cxrscore.scoring.pipeline import compute_shards, make_decoder_pool, stream_missing
 from cxrscore.scoring.remote_output import score_to_remote
 from cxrscore.scoring.reuse import FilmWatch, check_same_films, finished_run, update_labels
 from cxrscore.scoring.run_context import (
@@ -158,9 +158,10 @@ def _computed_once(
     """Computes all missing shards; returns the number of films in them, and what computed them."""
     if job.runtime:
         return dispatch_shards(run, job, progress), job.runtime
+    stream = stream_missing(run, job, decoders)  # the first films are decoded while the network is compiled
     difference = golden_difference(job) if job.loaded is None else job.loaded.golden_difference
     scorer = Scorer(job)
-    computed = compute_shards(run, scorer, job, progress, decoders=decoders, small=small)
+    computed = compute_shards(run, scorer, job, progress, decoders=decoders, small=small, stream=stream)
     return computed, runtime_info(job, scorer, difference)
 
 

@@ -12,7 +12,7 @@ or network slows the decoding (back-pressure).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -37,10 +37,33 @@ AHEAD = 32
 
 
 def make_decoder_pool(job: RunContext) -> DecoderPool:
-    """The decoder processes of a run, no more than it has films; they start at first use, or with start()."""
+    """The decoder processes of a run, no more than it has films; they start at first use, or with start().
+
+    A network on the CPU computes on the same cores: one process starts, which is enough for most networks, and
+    compute_shards starts further ones when the network waits for films.
+    """
     options = job.options
     workers = max(1, min(options.workers, len(job.paths)))
-    return DecoderPool(workers, job.squares[0], also=job.squares[1:], any_modality=options.any_modality)
+    on_cpu = any(model.device == "cpu" for model in job.models)
+    return DecoderPool(
+        workers, job.squares[0], also=job.squares[1:], any_modality=options.any_modality, one_first=on_cpu
+    )
+
+
+def stream_missing(
+    run: Run, job: RunContext, decoders: DecoderPool | None, shards: Sequence[int] | None = None
+) -> Generator[LoadedFilm]:
+    """The films of these shards, or of all missing ones; given ``decoders`` begin at once."""
+    return stream_films(
+        job.options.films,
+        [job.paths[row] for k in (run.pending if shards is None else shards) for row in run.shards[k]],
+        job.squares[0],
+        also=job.squares[1:],
+        workers=job.options.workers,
+        ahead=max(AHEAD, 2 * job.options.workers, job.options.batch_size),
+        any_modality=job.options.any_modality,
+        decoders=decoders,
+    )
 
 
 def compute_shards(
@@ -52,27 +75,20 @@ def compute_shards(
     shards: Sequence[int] | None = None,
     decoders: DecoderPool | None = None,
     small: ThumbnailCollector | None = None,
+    stream: Generator[LoadedFilm] | None = None,
 ) -> int:
     """Computes these shards, or all missing ones; returns the number of films in them.
 
     decoders  as of stream_films
     small     receives each scored film
+    stream    of stream_missing, if it has begun already
 
     An interrupted run first writes the completed shard, then ends its threads and processes.
     """
     wanted = [(k, run.shards[k]) for k in (run.pending if shards is None else shards)]
-    paths = [job.paths[row] for _, rows in wanted for row in rows]
-    stream = stream_films(
-        job.options.films,
-        paths,
-        job.squares[0],
-        also=job.squares[1:],
-        workers=job.options.workers,
-        ahead=max(AHEAD, 2 * job.options.workers, job.options.batch_size),
-        any_modality=job.options.any_modality,
-        decoders=decoders,
-    )
-    total, done = len(job.paths), len(job.paths) - len(paths)
+    films = sum(len(rows) for _, rows in wanted)
+    stream = stream_missing(run, job, decoders, shards) if stream is None else stream
+    total, done = len(job.paths), len(job.paths) - films
     progress("scoring", done, total)
 
     def count(films: int) -> None:
@@ -87,6 +103,8 @@ def compute_shards(
         stack.enter_context(closing(stream))
         waiting: deque[_Batch] = deque()
         for batch in _batches(stream, wanted, job, count):
+            if decoders is not None and waiting and all(one.scored is None or one.scored.done() for one in waiting):
+                decoders.start_more()  # the network had nothing to do
             while len(waiting) > scorer.lanes:
                 _finish_batch(waiting.popleft(), job, write, count, small)
             waiting.append(batch)
@@ -96,7 +114,7 @@ def compute_shards(
                 batch.films = []  # their squares are copied into the arrays: free them
         while waiting:
             _finish_batch(waiting.popleft(), job, write, count, small)
-    return len(paths)
+    return films
 
 
 class _ShardBuilder:

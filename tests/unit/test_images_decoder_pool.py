@@ -221,6 +221,19 @@ def test_one_film_at_a_time_needs_one_process_and_start_starts_all(folder: Path)
     assert not any(decoder._thread.is_alive() or decoder._process for decoder in pool._all)
 
 
+def test_with_one_first_orders_start_one_process_and_more_start_when_asked(folder: Path) -> None:
+    pool = DecoderPool(3, SIZE, one_first=True)
+    pool.start()
+    films = [pool.submit(folder / f"{name}.png") for name in "abcabc"]
+    started = [sum(decoder._thread.ident is not None for decoder in pool._all)]
+    assert {film.result(GUARD).film.status for film in films} == {Status.OK}
+    for _ in range(3):  # at last there are no more
+        pool.start_more()
+        started.append(sum(decoder._thread.is_alive() for decoder in pool._all))
+    assert started == [1, 2, 3, 3]
+    pool.close()
+
+
 def test_an_order_ahead_leaves_the_films_of_idle_processes_and_long_lines() -> None:
     orders = decoder_pool._Orders()
     short, long = (decoder_pool._Order(number=1, what={}, path=Path(name)) for name in ("a", "a" * 5000))

@@ -90,6 +90,9 @@ def asked(monkeypatch):
             asked.add(self.pool)
             return self.future.result()
 
+        def done(self):
+            return self.future.done()
+
     monkeypatch.setattr(pipeline, "ThreadPoolExecutor", Pool)
     return asked
 

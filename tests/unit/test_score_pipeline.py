@@ -3,7 +3,7 @@
 import subprocess
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +59,7 @@ class Asked:
 
     def __init__(self):
         self.times, self.change = Counter(), threading.Condition()
+        self.given = []  # futures of all that the pools were given
 
     def add(self, pool):
         with self.change:
@@ -80,7 +81,8 @@ def asked(monkeypatch):
             self.name = name
 
         def submit(self, *given):
-            return Result(self.name, super().submit(*given))
+            asked.given.append(super().submit(*given))
+            return Result(self.name, asked.given[-1])
 
     class Result:
         def __init__(self, pool, future):
@@ -205,6 +207,34 @@ def test_films_are_not_read_far_ahead_of_a_slow_network(home, tmp_path, monkeypa
     assert max(ahead) == ahead[0] == 3 * 8 + 1
 
 
+@pytest.fixture
+def started(monkeypatch) -> list[subprocess.Popen[bytes]]:
+    """The decoder processes."""
+    started, real = [], decoder_pool._start_process
+    monkeypatch.setattr(decoder_pool, "_start_process", lambda *given: started.append(real(*given)) or started[-1])
+    return started
+
+
+def test_a_second_decoder_starts_when_the_network_waits_for_films(home, tmp_path, monkeypatch, asked, started):
+    real = pipeline.stream_films
+
+    def late(*given, **named):
+        for film in real(*given, **named):
+            wait(asked.given, GUARD)
+            yield film
+
+    monkeypatch.setattr(pipeline, "stream_films", late)
+    score_films(options(home, tmp_path / "out.h5"))
+    assert len(started) == 2
+
+
+def test_one_decoder_is_enough_for_a_slow_network(home, tmp_path, monkeypatch, asked, started):
+    monkeypatch.setattr(Slow, "lanes", 1)
+    monkeypatch.setattr(Slow, "before", staticmethod(lambda: asked.wait("network", Slow.batches)))
+    score_films(options(home, tmp_path / "out.h5"))
+    assert (len(started), Slow.batches) == (1, 9)
+
+
 def test_an_error_in_writing_ends_the_run_and_nothing_goes_on(home, tmp_path, monkeypatch):
     def full(self, shard, content):
         raise WriteError("no space left")
@@ -250,11 +280,7 @@ def test_one_shard_is_written_at_a_time_and_one_waits(home, tmp_path, monkeypatc
     assert written == [(0, 128, "writer"), (1, 192, "writer"), (2, 197, "writer"), (3, 197, "writer")]
 
 
-def test_ctrl_c_leaves_no_thread_and_no_process_and_keeps_what_was_ready(home, tmp_path, monkeypatch):
-    started: list[subprocess.Popen[bytes]] = []
-    real = decoder_pool._start_process
-    monkeypatch.setattr(decoder_pool, "_start_process", lambda *given: started.append(real(*given)) or started[-1])
-
+def test_ctrl_c_leaves_no_thread_and_no_process_and_keeps_what_was_ready(home, tmp_path, started):
     def stop(step, done, total):
         if done > 66:
             raise KeyboardInterrupt

@@ -8,7 +8,7 @@ time. Nothing here reads labels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,7 @@ def choose_int8(trial: Trial, bound: float, progress: Progress) -> Int8Choice:
     rests: dict[Precision | None, float] = {None: KEPT_SHARE["bf16" if trial.native else "fp32"]}
     if trial.native:
         rests["fp32"] = KEPT_SHARE["fp32"]
+    counts = trial.file.spec.graph.multiply_adds(trial.file.spec.size)
     costly: list[str] | None = None
     best: list[Int8Choice] = []
     for rest, share in rests.items():
@@ -119,8 +120,8 @@ def choose_int8(trial: Trial, bound: float, progress: Progress) -> Int8Choice:
         for step in (0.0, *_STEPS):
             if step and costly is None:
                 costly = costliest_layers(trial, progress)
-            kept = kept_layers(trial.file, costly or (), trial.extremes, step * share)
-            if step and len(kept) == len(own[-1].kept_layers):
+            kept = kept_layers(costly or (), {layer: counts[layer] for layer in trial.extremes}, step * share)
+            if step and kept == own[-1].kept_layers:
                 continue
             for reach in _REACHES:
                 own.append(_measured(trial, kept, reach, rest))
@@ -192,15 +193,14 @@ def costliest_layers(trial: Trial, progress: Progress) -> list[str]:
     return found
 
 
-def kept_layers(file: ModelFile, costly: Sequence[str], layers: Collection[str], share: float) -> list[str]:
-    """Those of the costly layers, in their order, that fit into this share of the multiply-adds of all ``layers``."""
-    counts = file.spec.graph.multiply_adds(file.spec.size)
-    left, kept = share * sum(counts[layer] for layer in layers), []
+def kept_layers(costly: Sequence[str], counts: Mapping[str, int], share: float) -> tuple[str, ...]:
+    """Those of the costly layers, in this order, that fit into this share of all multiply-adds, the ``counts``."""
+    left, kept = share * sum(counts.values()), []
     for layer in costly:
         if counts[layer] <= left:
             left -= counts[layer]
             kept.append(layer)
-    return kept
+    return tuple(kept)
 
 
 def _error(trial: Trial, layers: Sequence[str]) -> float:
@@ -211,14 +211,12 @@ def _error(trial: Trial, layers: Sequence[str]) -> float:
     return float(changes.var(axis=0, dtype=np.float64).mean())
 
 
-def _measured(trial: Trial, kept: Sequence[str], reach: float, precision: Precision | None) -> Int8Choice:
+def _measured(trial: Trial, kept: tuple[str, ...], reach: float, precision: Precision | None) -> Int8Choice:
     ranges = {layer: range_of(own, reach) for layer, own in trial.extremes.items() if layer not in kept}
     logits = trial.score(trial.build(ranges, precision), len(trial.exact))
     shift = tuple(float(f"{value:.6g}") for value in (trial.exact - logits).mean(axis=0, dtype=np.float64))
     largest = float(trial.moved(logits, shift).max())
-    return Int8Choice(
-        ranges=ranges, kept_layers=tuple(kept), precision=precision, logit_shift=shift, max_difference=largest
-    )
+    return Int8Choice(ranges=ranges, kept_layers=kept, precision=precision, logit_shift=shift, max_difference=largest)
 
 
 def _probabilities(file: ModelFile, logits: Floats) -> Floats:

@@ -273,10 +273,17 @@ def test_layers_that_cost_most_are_kept():
     assert one.kept_layers == ("e",)
 
 
+def test_as_many_layers_may_be_others():
+    """Of 100 multiply-adds, 10 keep c alone; 20 keep b, which moves the logits more, and no longer c."""
+    costs = {"a": 75, "b": 15, "c": 10}
+    network = Abacus({"a": [0.0, 0.0], "b": [0.2, -0.2], "c": [0.1, -0.1]}, [0.0, 0.0], costs)
+    assert network.choice(bound=0.035).kept_layers == ("b",)
+
+
 def test_no_more_is_kept_than_its_share():
-    file = Abacus({}, [], costs={"a": 5, "b": 50, "c": 10, "d": 35}).trial().file
-    assert kept_layers(file, ["b", "c", "a"], ["a", "b", "c", "d"], 0.2) == ["c", "a"]
-    assert kept_layers(file, ["b", "c", "a"], ["a", "b", "c", "d"], 0.0) == []
+    counts = {"a": 5, "b": 50, "c": 10, "d": 35}
+    assert kept_layers(["b", "c", "a"], counts, 0.2) == ("c", "a")
+    assert kept_layers(["b", "c", "a"], counts, 0.0) == ()
 
 
 def test_multiply_adds_by_hand(home):

@@ -7,7 +7,7 @@ benchmarks/requirements.txt; without it they are left out. Every contender is a 
 and works when it is its turn; only the script that all are measured by has a new process in each round, as some of
 those are a third faster than others. Figures are medians over the rounds.
 
-At most 20 minutes, with --quick 5: each section has its part of that, and a slow machine measures fewer films and
+At most 25 minutes, with --quick 5: each section has its part of that, and a slow machine measures fewer films and
 rounds, which the record says. Precisions that the processor does not compute in by itself are left out. What is found
 goes to docs/benchmarks.json under the name of the machine, after every section and every round of scoring, and
 tools/docs/benchmarks_page.py makes the tables of docs/benchmarks.md of it. --resume measures what an interrupted run
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import inputs as given_inputs
+import precision
 import record
 import runs
 import scoring
@@ -48,8 +49,9 @@ class Scale:
     """How much is measured, and in what time.
 
     rounds: of scoring; seldom: whether its slow contenders take part; fewer: rounds of all else; end_to_end: films of
-    OpenVINO, and of the others, which are slower; started: backends whose start is measured. seconds: of each section
-    on two cores with AVX512; minutes: of the whole run at most.
+    OpenVINO, and of the others, which are slower; started: backends whose start is measured; rounded: films of a round
+    of the networks in lower precision, 0: that section is left out. seconds: of each section on two cores with AVX512;
+    minutes: of the whole run at most.
     """
 
     films: int
@@ -65,6 +67,7 @@ class Scale:
     started: tuple[str, ...]
     profiled: int
     profiles: tuple[tuple[str, ...], ...]
+    rounded: int
     minutes: float
     seconds: Mapping[str, float]
 
@@ -83,7 +86,8 @@ FULL = Scale(
     started=("openvino", "torch", "keras"),
     profiled=128,
     profiles=(("score",), ("score", "--precision", "bf16"), ("train",)),
-    minutes=20,
+    rounded=32,
+    minutes=25,
     seconds={
         "prepare": 20,
         "scoring": 500,
@@ -94,6 +98,7 @@ FULL = Scale(
         "heat_maps": 115,
         "sizes": 50,
         "profiles": 58,
+        "precision": 310,
     },
 )
 QUICK = Scale(
@@ -110,6 +115,7 @@ QUICK = Scale(
     started=("openvino",),
     profiled=32,
     profiles=(("score",),),
+    rounded=0,
     minutes=5,
     seconds={
         "prepare": 20,
@@ -130,7 +136,7 @@ def sections(inputs: Inputs, scale: Scale) -> dict[str, Measure]:
     openvino, others = scale.end_to_end
     whole = {"openvino": openvino, "torch": others, "keras": others}
     shown = [words for words in scale.profiles if not set(words) & set(inputs.lacks)]
-    return {
+    found: dict[str, Measure] = {
         "scoring": lambda section: scoring.measure(inputs, scale.films, scale.rounds, section, seldom=scale.seldom),
         "start_up": lambda section: runs.start_up(inputs, scale.started, scale.fewer, section),
         "growth": lambda section: runs.growth(inputs, scale.growth, section),
@@ -140,6 +146,9 @@ def sections(inputs: Inputs, scale: Scale) -> dict[str, Measure]:
         "sizes": lambda section: sizes.measure(inputs, scale.fewer, scale.sized, scale.batches, section),
         "profiles": lambda section: runs.profiles(inputs.size, scale.profiled, shown, section),
     }
+    if scale.rounded and "int8" not in inputs.lacks:
+        found["precision"] = lambda section: precision.measure(inputs, scale.rounded, scale.rounds, section)
+    return found
 
 
 def about(command: list[str], quick: bool, inputs: Inputs) -> dict[str, Any]:
@@ -278,8 +287,8 @@ def run(inputs: Inputs, options: argparse.Namespace, key: str) -> None:
     part = sum(planned.values()) / sum(scale.seconds.values())
     progress = Progress(planned, 60 * (options.minutes or scale.minutes * part))
     progress.say(f"{key}: {progress.plan()}")
-    for precision, why in inputs.lacks.items():
-        progress.say(f"{precision} is not on this machine: {why}")
+    for lacking, why in inputs.lacks.items():
+        progress.say(f"{lacking} is not on this machine: {why}")
     prepare(inputs, progress.begin("prepare"), set(names))
     entry = {"sections": {}, **kept, **found}
     measure_all(
@@ -301,7 +310,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--films", type=int, help="of a round of scoring")
     parser.add_argument("--rounds", type=int, help="of scoring")
-    parser.add_argument("--minutes", type=float, help="of the whole run at most: 20, with --quick 5")
+    parser.add_argument("--minutes", type=float, help="of the whole run at most: 25, with --quick 5")
     parser.add_argument("--only", default="", help="sections, with commas between; the others stay as they were")
     parser.add_argument("--resume", action="store_true", help="only the sections that an earlier run did not finish")
     parser.add_argument(

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -135,8 +136,10 @@ def test_a_section_that_found_no_time_is_for_the_next_run(measured, loaded):
 
 def test_each_section_has_its_time_and_all_together_that_of_the_run(loaded, inputs):
     bench = loaded("bench")
+    every = replace(inputs, lacks={})
+    assert set(bench.sections(every, bench.FULL)) - set(bench.sections(inputs, bench.FULL)) == {"precision"}
     for scale in (bench.FULL, bench.QUICK):
-        assert list(scale.seconds) == ["prepare", *bench.sections(inputs, scale)]
+        assert list(scale.seconds) == ["prepare", *bench.sections(every, scale)]
         assert sum(scale.seconds.values()) <= 60 * scale.minutes
 
 
